@@ -1,0 +1,102 @@
+"""Trial: one configuration being trained. The engine decides by its spec, the trial controller executes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tuning_operator.api.metadata import API_VERSION, ObjectMeta
+from tuning_operator.api.parameters import Choice, ParameterName
+from tuning_operator.api.status import Condition, Number
+from tuning_operator.schema import Manifest
+
+
+class Desired(StrEnum):
+    """What is wanted of a trial."""
+
+    RUNNING = "Running"
+    PAUSED = "Paused"
+    STOPPED = "Stopped"
+
+
+class Control(Manifest):
+    """What the running trainer is to apply; sent again until the trial reports the revision."""
+
+    revision: Annotated[int, Field(ge=0)] = 0
+    """Rises by one with every change."""
+    learning_rate_scale: Annotated[float, Field(gt=0, le=100)] = 1.0
+    """Factor on the schedule's own learning rate."""
+    begin_decay: bool = False
+    """Decay from here to the end of the schedule."""
+    restore: bool = False
+    """Go back to the last good checkpoint first."""
+    values: Annotated[Mapping[ParameterName, Choice], Field(max_length=16)] = Field(default_factory=dict)
+    """Other live parameters."""
+
+
+class TrialSpec(Manifest):
+    """What is wanted."""
+
+    job: Annotated[str, Field(min_length=1, max_length=52)]
+    """The TuningJob it belongs to."""
+    number: Annotated[int, Field(ge=0)]
+    parameters: Annotated[Mapping[ParameterName, Choice], Field(max_length=64)]
+    seed: Annotated[int, Field(ge=0)]
+    role: Literal["Search", "Evaluation"] = "Search"
+    candidate: int | None = None
+    """For an evaluation: number of the trial that is retrained."""
+    audited: bool = False
+    sequence: Annotated[int, Field(ge=0)] = 0
+    """Position of the proposal in the job's log."""
+    desired: Desired = Desired.RUNNING
+    control: Control = Control()
+
+
+class RecordedMark(Manifest):
+    """The curve at one mark of the schedule."""
+
+    mark: Annotated[int, Field(ge=1, le=64)]
+    value: Number
+    best: Number
+    mean: Number
+    learning_rate: Number | None = None
+    attempt: int = 1
+    sequence: Annotated[int, Field(ge=0)] = 0
+
+
+class TrialStatus(Manifest):
+    """What is."""
+
+    observed_generation: int | None = None
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    attempt: int = 0
+    value: Number | None = None
+    """Newest value of the objective."""
+    best: Number | None = None
+    fraction: Number | None = None
+    """How much of the schedule is trained."""
+    learning_rate: Number | None = None
+    revision: int = 0
+    """Newest control revision that the trainer has applied."""
+    reason: Annotated[str, Field(max_length=64)] | None = None
+    """Why it ended."""
+    message: Annotated[str, Field(max_length=4096)] | None = None
+    checkpoint: Annotated[str, Field(max_length=1024)] | None = None
+    marks: Annotated[tuple[RecordedMark, ...], Field(max_length=64)] = ()
+    start_time: datetime | None = None
+    completion_time: datetime | None = None
+    gpu_seconds: Number | None = None
+
+
+class Trial(Manifest):
+    """One configuration being trained."""
+
+    api_version: Literal["tuning-operator.io/v1alpha1"] = API_VERSION
+    kind: Literal["Trial"] = "Trial"
+    metadata: ObjectMeta
+    spec: TrialSpec
+    status: TrialStatus | None = None

@@ -1,0 +1,21 @@
+"""An alarm: what a monitor between the marks has to say; stopping and control rules both answer to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """Something seen between the marks that cannot wait for the next one.
+
+    Attributes:
+        kind: A word in PascalCase: ``NonFinite``, ``Explosion``.
+        position: Where on the axis it was seen.
+        numbers: What raised it, by name.
+    """
+
+    kind: str
+    position: float
+    numbers: Mapping[str, float]

@@ -1,0 +1,75 @@
+"""The marks: fixed fractions of the planned schedule at which curves are recorded, compared and judged.
+
+A trial reports whenever it likes. Comparing two trials at "the latest report" would compare different amounts of
+training, so every curve is put on one grid: `MARKS` equal parts of the schedule. What a rule may judge is exactly what
+is recorded at the marks, which is why a restarted operator decides as the old one did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+MARKS: Final = 50
+"""Marks in a schedule: one every 2 % of training. At most 64, so that a recorded curve stays near 3 KB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """One evaluation of a trial, already put on the axis.
+
+    Attributes:
+        position: How far on the axis (steps, tokens, ...), in the axis' own units.
+        value: The objective in the user's own direction; may be NaN or infinite.
+        time: Seconds since the epoch, by the trial's clock.
+        learning_rate: In force, or None if the trial does not say.
+    """
+
+    position: float
+    value: float
+    attempt: int
+    time: float
+    learning_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """What one look at a running trial says about its training loss since the last look.
+
+    Evaluations are rare; the pulse sees every step between them, so that a single NaN is not lost.
+
+    Attributes:
+        position: How far on the axis.
+        count: Training steps in the window; 0 makes mean, minimum and maximum meaningless (NaN).
+        nonfinite: Losses that were NaN or infinite in this window.
+    """
+
+    position: float
+    attempt: int
+    time: float
+    count: int
+    mean: float
+    minimum: float
+    maximum: float
+    nonfinite: int
+    gradient_norm: float | None = None
+    learning_rate: float | None = None
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkValue:
+    """A curve at one mark. Values are losses: lower is better, a maximised objective has its sign turned.
+
+    Attributes:
+        mark: 1 to `MARKS`; the fraction of the schedule is ``mark / MARKS``.
+        value: Interpolated between the evaluations on both sides.
+        best: Least value of any evaluation up to here.
+        mean: Mean of the values at all marks up to and including this one (the running average of Vizier's rule).
+    """
+
+    mark: int
+    value: float
+    best: float
+    mean: float
+    learning_rate: float | None = None

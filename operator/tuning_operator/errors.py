@@ -1,0 +1,32 @@
+"""What the operator and the command line raise; the tree's root is `trial_protocol.errors.TuningError`.
+
+TuningError
+ ├─ ManifestError          a manifest with mistakes: all of them, each with its path and its fix
+ ├─ SearchSpaceExhausted   every configuration of a finite space has been proposed
+ ├─ LogError               a recorded run that cannot be read or does not belong to this job
+ ├─ ScrapeError            a trial's answer that could not be had or read
+ └─ BackendError           trials cannot be run here, with the reason
+"""
+
+from __future__ import annotations
+
+from trial_protocol.errors import TuningError
+
+
+class SearchSpaceExhausted(TuningError):
+    """Every configuration of a finite search space has been proposed already."""
+
+
+class LogError(TuningError):
+    """A recorded run cannot be read, or belongs to another job."""
+
+
+class ScrapeError(TuningError):
+    """A trial's answer could not be had or read."""
+
+
+class BackendError(TuningError):
+    """Trials cannot be run here."""
+
+
+__all__ = ["BackendError", "LogError", "ScrapeError", "SearchSpaceExhausted", "TuningError"]

@@ -1,0 +1,66 @@
+"""What a stopping rule is: a pure judge of one curve against the others.
+
+A rule never acts, keeps no state of its own and reads no clock. It answers with a verdict and the numbers behind it,
+or with None: no objection.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from tuning_operator.curves.alarm import Alarm
+from tuning_operator.curves.curve import Curve
+from tuning_operator.curves.marks import Pulse
+from tuning_operator.curves.study import StudyCurves
+from tuning_operator.schema import RuleSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopVerdict:
+    """Stop this trial, and why.
+
+    Attributes:
+        reason: Reason of the trial's end: ``StoppedEarly`` or ``NonFinite``.
+        sentence: One plain sentence for a person, with the numbers in it.
+        inputs: The numbers the verdict came from, by name.
+        compared: How many other trials were compared.
+    """
+
+    reason: str
+    sentence: str
+    inputs: Mapping[str, float]
+    compared: int = 0
+
+
+class Monitor(Protocol):
+    """Watches one attempt of one trial between the marks; may keep what it saw, and loses it with the process."""
+
+    def observe(self, pulse: Pulse) -> Alarm | None:
+        """Take in one look at the trial; return an alarm at most once until `reset`."""
+        ...
+
+    def reset(self) -> None:
+        """Forget everything seen, after a control change made the past incomparable."""
+        ...
+
+
+class StoppingRule(ABC):
+    """Base of all stopping rules; a rule overrides what it needs."""
+
+    name: ClassVar[str]
+    Settings: ClassVar[type[RuleSettings]]
+
+    def judge(self, curve: Curve, study: StudyCurves) -> StopVerdict | None:  # noqa: ARG002
+        """Judge a curve at its newest mark."""
+        return None
+
+    def monitor(self) -> Monitor | None:
+        """Return a new watcher for one attempt, or None if the rule judges at marks only."""
+        return None
+
+    def judge_alarm(self, alarm: Alarm, curve: Curve) -> StopVerdict | None:  # noqa: ARG002
+        """Judge a recorded alarm that no control rule took care of."""
+        return None
