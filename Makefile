@@ -1,0 +1,78 @@
+# `make demo` runs the main job, `make test` runs the tests; both set everything up first.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$name"; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(or $(shell uv --version >/dev/null 2>&1 && echo uv),.tools/bin/uv)
+SOURCES := operator trainer tests benchmarks examples
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}'
+
+.tools/bin/uv: requirements/uv.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; install it or say PYTHON=/path/to/python"; exit 1; }
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/.ready: requirements/dev.txt pyproject.toml | $(filter .tools/bin/uv,$(UV))
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; install it or say PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	@echo "Installing the pinned dependencies (torch is large: about a minute the first time, seconds from the cache)"
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync --quiet --require-hashes requirements/dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Make the virtual environment with every pinned dependency
+
+.PHONY: demo
+demo: setup ## Run the digits job: 16 trials on this machine, then its report
+	$(BIN)/tuning run examples/digits.yaml --directory runs/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: test
+test: setup browser lint typecheck pytest ## Run every check and every test
+
+.PHONY: pytest
+pytest: setup ## Run the tests alone; ARGS= are passed on
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: browser
+browser: # In CI the report must be opened in a real browser; elsewhere the test is skipped and says so
+	@if [ "$$CI" = true ] && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; fi
+
+.PHONY: format
+format: setup ## Format the code
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+.PHONY: lint
+lint: setup ## Check format, style and the layers of docs/architecture.md
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/lint-imports --no-timing
+
+.PHONY: typecheck
+typecheck: setup ## mypy, strict
+	$(BIN)/mypy
+
+.PHONY: requirements
+requirements: $(filter .tools/bin/uv,$(UV)) ## Pin every dependency again, with hashes
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--extra operator --extra trainer --extra dev --output-file requirements/dev.txt pyproject.toml
+	echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --output-file requirements/uv.txt -
+
+.PHONY: bench
+bench: setup ## Measure: engine and trainer, each beside a peer in the same run
+	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/trainer.py
+
+.PHONY: clean
+clean: ## Remove the virtual environment and caches, never runs/
+	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
