@@ -8,10 +8,10 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from tuning_operator.schema import Manifest, Scalar
+from tuning_operator.schema import Manifest, ScalarValue
 
 ParameterName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
-Choice = Annotated[Scalar, Field(union_mode="left_to_right")]
+Choice = ScalarValue
 
 
 class ParameterType(StrEnum):
