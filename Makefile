@@ -55,7 +55,7 @@ format: setup ## Format the code
 lint: setup ## Check format, style and the layers of docs/architecture.md
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/lint-imports --no-timing
+	$(BIN)/lint-imports --no-logo
 
 .PHONY: typecheck
 typecheck: setup ## mypy, strict

@@ -1,1 +1,1 @@
-
+"""What users write: TuningJob and Trial."""

@@ -6,7 +6,9 @@ in error messages and in the CRD without a line here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Union
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -18,5 +20,5 @@ if TYPE_CHECKING:
     StoppingSettings = RuleSettings
     ControlSettings = RuleSettings
 else:
-    StoppingSettings = Annotated[Union[tuple(rule.Settings for rule in STOPPING_RULES)], Field(discriminator="rule")]
-    ControlSettings = Annotated[Union[tuple(rule.Settings for rule in CONTROL_RULES)], Field(discriminator="rule")]
+    StoppingSettings = Annotated[reduce(or_, [rule.Settings for rule in STOPPING_RULES]), Field(discriminator="rule")]
+    ControlSettings = Annotated[reduce(or_, [rule.Settings for rule in CONTROL_RULES]), Field(discriminator="rule")]

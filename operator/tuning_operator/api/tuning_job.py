@@ -60,7 +60,7 @@ class Axis(Manifest):
     """What "10 % of training" means."""
 
     metric: MetricName = "train_step"
-    """Counter that trials report: train_step, train_tokens, train_samples, train_epochs or train_seconds, or your own."""
+    """Counter that trials report: train_step, train_tokens, train_samples, train_epochs, train_seconds or your own."""
     total: Annotated[float, Field(gt=0)]
     """Length of the planned schedule, in units of the counter."""
 
