@@ -1,1 +1,1 @@
-
+"""Where trials run; each backend drives one engine per job."""

@@ -1,1 +1,1 @@
-
+"""The `tuning` command."""

@@ -1,1 +1,1 @@
-
+"""Learning-rate rules, one file each."""

@@ -1,1 +1,1 @@
-
+"""One TuningJob's brain: pure, deterministic, rebuilt from its log."""

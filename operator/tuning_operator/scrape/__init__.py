@@ -1,1 +1,1 @@
-
+"""Reading and steering trials over HTTP."""

@@ -1,1 +1,1 @@
-
+"""Proposals: the search space and the samplers."""

@@ -1,1 +1,1 @@
-
+"""Stopping rules, one file each."""

@@ -1,1 +1,1 @@
-
+"""Trials as processes of this machine."""

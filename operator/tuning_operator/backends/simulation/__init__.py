@@ -1,1 +1,1 @@
-
+"""Recorded curves on a virtual clock."""
