@@ -35,7 +35,7 @@ demo: setup ## Run the digits job: 16 trials on this machine, then its report
 	$(BIN)/tuning run examples/digits.yaml --directory runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: test
-test: setup browser lint typecheck pytest ## Run every check and every test
+test: setup browser lint typecheck verify pytest ## Run every check and every test
 
 .PHONY: pytest
 pytest: setup ## Run the tests alone; ARGS= are passed on
@@ -60,6 +60,14 @@ lint: setup ## Check format, style and the layers of docs/architecture.md
 .PHONY: typecheck
 typecheck: setup ## mypy, strict
 	$(BIN)/mypy
+
+.PHONY: generate
+generate: setup ## Write the CRDs from the models
+	$(BIN)/python -m tuning_operator.api.crds crds
+
+.PHONY: verify
+verify: generate ## Regenerate everything that is generated; fail on any difference
+	git diff --exit-code -- crds
 
 .PHONY: requirements
 requirements: $(filter .tools/bin/uv,$(UV)) ## Pin every dependency again, with hashes

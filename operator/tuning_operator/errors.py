@@ -2,6 +2,7 @@
 
 TuningError
  ├─ ManifestError          a manifest with mistakes: all of them, each with its path and its fix
+ ├─ SchemaError            a model that Kubernetes could not serve, found when CRDs are generated
  ├─ SearchSpaceExhausted   every configuration of a finite space has been proposed
  ├─ LogError               a recorded run that cannot be read or does not belong to this job
  ├─ ScrapeError            a trial's answer that could not be had or read
@@ -11,6 +12,10 @@ TuningError
 from __future__ import annotations
 
 from trial_protocol.errors import TuningError
+
+
+class SchemaError(TuningError):
+    """A model has no structural schema; the text names the place and the fix."""
 
 
 class SearchSpaceExhausted(TuningError):
@@ -29,4 +34,4 @@ class BackendError(TuningError):
     """Trials cannot be run here."""
 
 
-__all__ = ["BackendError", "LogError", "ScrapeError", "SearchSpaceExhausted", "TuningError"]
+__all__ = ["BackendError", "LogError", "SchemaError", "ScrapeError", "SearchSpaceExhausted", "TuningError"]

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from tuning_operator.schema import Manifest, ScalarValue
+from tuning_operator.schema import STABLE_DEFAULT, Manifest, ScalarValue, cel
 
 ParameterName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")]
 Choice = ScalarValue
+Assignment = Annotated[Mapping[ParameterName, Choice], Field(max_length=64)]
+"""A value for each parameter."""
 
 
 class ParameterType(StrEnum):
@@ -32,6 +34,60 @@ class Scale(StrEnum):
 class Parameter(Manifest):
     """One hyperparameter and the values it may take."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "self.type != 'Categorical' || has(self.choices)",
+                    "a Categorical needs choices, for example choices: [adamw, sgd]",
+                    field="choices",
+                    reason="FieldValueRequired",
+                ),
+                cel(
+                    "self.type != 'Categorical' || "
+                    "!(has(self.min) || has(self.max) || has(self.step) || has(self.scale))",
+                    "a Categorical has choices and no min, max, step or scale",
+                ),
+                cel(
+                    "self.type == 'Categorical' || !has(self.choices)",
+                    "choices belong to a Categorical; Float and Int have min and max",
+                    field="choices",
+                ),
+                cel(
+                    "self.type == 'Categorical' || (has(self.min) && has(self.max))",
+                    "Float and Int need min and max",
+                    reason="FieldValueRequired",
+                ),
+                cel("!(has(self.min) && has(self.max)) || self.min < self.max", "min must be below max", field="min"),
+                cel(
+                    "!(has(self.scale) && self.scale == 'Log' && has(self.min)) || self.min > 0.0",
+                    "scale Log needs min above 0",
+                    field="min",
+                ),
+                cel(
+                    "!(has(self.scale) && self.scale == 'Log' && has(self.step))",
+                    "step and scale Log exclude each other",
+                    field="step",
+                ),
+                cel(
+                    "self.type != 'Int' || !has(self.min) || double(int(self.min)) == self.min",
+                    "min of an Int must be a whole number",
+                    field="min",
+                ),
+                cel(
+                    "self.type != 'Int' || !has(self.max) || double(int(self.max)) == self.max",
+                    "max of an Int must be a whole number",
+                    field="max",
+                ),
+                cel(
+                    "self.type != 'Int' || !has(self.step) || double(int(self.step)) == self.step",
+                    "step of an Int must be a whole number",
+                    field="step",
+                ),
+            ]
+        }
+    )
+
     name: ParameterName
     """Name under which the trial finds the value."""
     type: ParameterType
@@ -46,7 +102,7 @@ class Parameter(Manifest):
     """Linear (the default) or Log; Log needs min above 0."""
     choices: Annotated[tuple[Choice, ...], Field(min_length=1, max_length=256)] | None = None
     """Values of a Categorical: words, numbers or booleans."""
-    live: bool = False
+    live: Annotated[bool, Field(json_schema_extra=STABLE_DEFAULT)] = False
     """Whether control rules may change the value while a trial runs."""
     when: (
         Annotated[

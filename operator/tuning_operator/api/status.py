@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
-from tuning_operator.api.parameters import Choice, ParameterName
+from tuning_operator.api.parameters import Assignment
 from tuning_operator.schema import Manifest
 
 Number = Annotated[str, Field(max_length=32, pattern=r"^(-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|NaN|-?Infinity)$")]
@@ -35,13 +34,22 @@ class Condition(Manifest):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
 
 
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Field(
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    ),
+]
+
+
 class TrialSummary(Manifest):
     """A trial in one line."""
 
     name: Annotated[str, Field(max_length=63)]
     value: Number | None = None
     """The objective, reduced as the job asks."""
-    parameters: Annotated[Mapping[ParameterName, Choice], Field(max_length=64)]
+    parameters: Assignment
     checkpoint: Annotated[str, Field(max_length=1024)] | None = None
 
 
@@ -60,7 +68,7 @@ class TuningJobStatus(Manifest):
     """How the job is doing."""
 
     observed_generation: int | None = None
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    conditions: Conditions = ()
     """Accepted, Running, Complete, Failed, Suspended."""
     trials: TrialCounts = TrialCounts()
     best: TrialSummary | None = None

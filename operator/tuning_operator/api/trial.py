@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tuning_operator.api.metadata import API_VERSION, ObjectMeta
-from tuning_operator.api.parameters import Choice, ParameterName
-from tuning_operator.api.status import Condition, Number
+from tuning_operator.api.parameters import Assignment, Choice, ParameterName
+from tuning_operator.api.status import Conditions, Number
 from tuning_operator.schema import Manifest
 
 
@@ -44,7 +44,7 @@ class TrialSpec(Manifest):
     job: Annotated[str, Field(min_length=1, max_length=52)]
     """The TuningJob it belongs to."""
     number: Annotated[int, Field(ge=0)]
-    parameters: Annotated[Mapping[ParameterName, Choice], Field(max_length=64)]
+    parameters: Assignment
     seed: Annotated[int, Field(ge=0)]
     role: Literal["Search", "Evaluation"] = "Search"
     candidate: int | None = None
@@ -72,7 +72,7 @@ class TrialStatus(Manifest):
     """What is."""
 
     observed_generation: int | None = None
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    conditions: Conditions = ()
     attempt: int = 0
     value: Number | None = None
     """Newest value of the objective."""
@@ -86,7 +86,12 @@ class TrialStatus(Manifest):
     """Why it ended."""
     message: Annotated[str, Field(max_length=4096)] | None = None
     checkpoint: Annotated[str, Field(max_length=1024)] | None = None
-    marks: Annotated[tuple[RecordedMark, ...], Field(max_length=64)] = ()
+    marks: Annotated[
+        tuple[RecordedMark, ...],
+        Field(
+            max_length=64, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mark"]}
+        ),
+    ] = ()
     start_time: datetime | None = None
     completion_time: datetime | None = None
     gpu_seconds: Number | None = None

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from tuning_operator.api.metadata import API_VERSION, ObjectMeta
-from tuning_operator.api.parameters import Choice, Parameter, ParameterName
+from tuning_operator.api.parameters import Assignment, Parameter
 from tuning_operator.api.rules import ControlSettings, StoppingSettings
 from tuning_operator.api.status import TuningJobStatus
-from tuning_operator.schema import Duration, Manifest
+from tuning_operator.schema import STABLE_DEFAULT, Duration, Manifest, cel
 
 MetricName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$")]
 
@@ -48,11 +47,11 @@ class Objective(Manifest):
 
     metric: MetricName
     """Name of the metric that trials report."""
-    direction: Direction = Direction.MINIMIZE
+    direction: Annotated[Direction, Field(json_schema_extra=STABLE_DEFAULT)] = Direction.MINIMIZE
     """Minimize or Maximize."""
     target: float | None = None
     """The job is done as soon as a trial is at least this good."""
-    reduce: Reduce = Reduce.BEST
+    reduce: Annotated[Reduce, Field(json_schema_extra=STABLE_DEFAULT)] = Reduce.BEST
     """A trial's result is its Best value or its Last one."""
 
 
@@ -72,7 +71,7 @@ class Search(Manifest):
     """Random, Grid, Sobol, TPE, GP (needs torch, best below 200 trials) or CMAES (numbers only)."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """All proposals follow from it."""
-    initial: Annotated[tuple[Mapping[ParameterName, Choice], ...], Field(max_length=64)] = ()
+    initial: Annotated[tuple[Assignment, ...], Field(max_length=64)] = ()
     """Configurations to try first; parameters left out are chosen by the algorithm."""
     allow_duplicates: bool = False
     """Whether a configuration may be proposed twice, as for noisy objectives."""
@@ -104,6 +103,12 @@ class Evaluation(Manifest):
 
 class Checkpoint(Manifest):
     """Where trials keep their checkpoints; each trial gets a folder of its own below."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [cel("has(self.uri) != has(self.claim)", "give exactly one of uri and claim")]
+        }
+    )
 
     uri: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
     """A folder or a store, for example s3://bucket/digits."""
@@ -152,7 +157,14 @@ class TuningJobSpec(Manifest):
 
     objective: Objective
     axis: Axis
-    parameters: Annotated[tuple[Parameter, ...], Field(min_length=1, max_length=64)]
+    parameters: Annotated[
+        tuple[Parameter, ...],
+        Field(
+            min_length=1,
+            max_length=64,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ]
     """The search space."""
     search: Search = Search()
     stopping: Annotated[tuple[StoppingSettings, ...], Field(max_length=16)] = ()
@@ -165,7 +177,7 @@ class TuningJobSpec(Manifest):
     evaluation: Evaluation | None = None
     metrics: Metrics = Metrics()
     trial: TrialTemplate = TrialTemplate()
-    suspend: bool = False
+    suspend: Annotated[bool, Field(json_schema_extra=STABLE_DEFAULT)] = False
     """Free everything now; false continues from the checkpoints."""
 
 
