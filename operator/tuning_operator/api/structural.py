@@ -157,4 +157,6 @@ def _common(first: Schema, second: Schema, path: str) -> Schema:
     """Return what two members of a union say alike about a field; the stricter part is checked by the operator."""
     if first.get("type") != second.get("type"):
         raise SchemaError(f"{path}: has two types in one union ({first.get('type')}, {second.get('type')})")
-    return {key: value for key, value in first.items() if second.get(key) == value}
+    common = {key: value for key, value in first.items() if second.get(key) == value}
+    descriptions = dict.fromkeys(str(schema["description"]) for schema in (first, second) if "description" in schema)
+    return {**common, "description": " / ".join(descriptions)} if descriptions else common

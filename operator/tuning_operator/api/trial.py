@@ -44,15 +44,21 @@ class TrialSpec(Manifest):
     job: Annotated[str, Field(min_length=1, max_length=52)]
     """The TuningJob it belongs to."""
     number: Annotated[int, Field(ge=0)]
+    """Position among the job's trials, from 0."""
     parameters: Assignment
+    """The configuration to train."""
     seed: Annotated[int, Field(ge=0)]
+    """Seed of the training itself."""
     role: Literal["Search", "Evaluation"] = "Search"
+    """Search, or Evaluation of a finalist with a seed that the search never saw."""
     candidate: int | None = None
     """For an evaluation: number of the trial that is retrained."""
     audited: bool = False
+    """Rules observe this trial and never touch it."""
     sequence: Annotated[int, Field(ge=0)] = 0
     """Position of the proposal in the job's log."""
     desired: Desired = Desired.RUNNING
+    """Running, Paused (the checkpoint stays, the GPU is free) or Stopped."""
     control: Control = Control()
 
 
