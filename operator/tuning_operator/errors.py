@@ -4,6 +4,7 @@ TuningError
  ├─ ManifestError          a manifest with mistakes: all of them, each with its path and its fix
  ├─ SchemaError            a model that Kubernetes could not serve, found when CRDs are generated
  ├─ SearchSpaceExhausted   every configuration of a finite space has been proposed
+ ├─ SamplerUnavailable     a search algorithm whose library is not installed here
  ├─ LogError               a recorded run that cannot be read or does not belong to this job
  ├─ ScrapeError            a trial's answer that could not be had or read
  └─ BackendError           trials cannot be run here, with the reason
@@ -20,6 +21,10 @@ class SchemaError(TuningError):
 
 class SearchSpaceExhausted(TuningError):
     """Every configuration of a finite search space has been proposed already."""
+
+
+class SamplerUnavailable(TuningError):
+    """The search algorithm needs a library that is not installed here."""
 
 
 class LogError(TuningError):
