@@ -1,0 +1,130 @@
+"""What became of a trial, read from its Job and its pods: one reason, and a message that names the cause and the fix.
+
+The order matters: a Job that failed says only "backoff limit exceeded"; its pods say why. A pod that is gone cannot say
+anything any more, so the reflector's last sight of it counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from trial_protocol.errors import ProtocolError
+from trial_protocol.names import EXIT_CONFIGURATION_ERROR
+from trial_protocol.result import Outcome, TrialResult
+from tuning_operator.backends.kubernetes.resources import Object, name_of
+from tuning_operator.engine.events import EndReason
+
+_NEVER_STARTS: Final = {
+    "ErrImagePull": "the image cannot be pulled: check its name, the registry and imagePullSecrets",
+    "ImagePullBackOff": "the image cannot be pulled: check its name, the registry and imagePullSecrets",
+    "ErrImageNeverPull": "imagePullPolicy is Never and the node does not have the image",
+    "InvalidImageName": "the image's name is not valid",
+    "CreateContainerConfigError": "the container refers to a ConfigMap, Secret or volume that does not exist",
+    "CreateContainerError": "the container cannot be created: check command, mounts and security context",
+    "RunContainerError": "the container cannot be started: check that its command exists in the image",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodEnd:
+    """How one pod ended.
+
+    Attributes:
+        result: What the trainer wrote into its termination message, if it speaks our contract.
+    """
+
+    reason: EndReason
+    message: str
+    result: TrialResult | None = None
+
+
+def job_is_suspended(job: Object) -> bool:
+    """Return whether the Job holds no pods because it, or a queue, says so."""
+    return bool(job.get("spec", {}).get("suspend"))
+
+
+def job_condition(job: Object, kind: str) -> Object | None:
+    """Return a condition of the Job that is true, or None."""
+    for condition in job.get("status", {}).get("conditions") or ():
+        if condition["type"] == kind and condition["status"] == "True":
+            return dict(condition)
+    return None
+
+
+def pod_end(pod: Object, container: str) -> PodEnd | None:
+    """Return how a pod ended, or None while it lives."""
+    status = pod.get("status", {})
+    result, state = _result(pod, container)
+    phase = status.get("phase")
+    if phase == "Succeeded":
+        return PodEnd(reason=EndReason.COMPLETED, message=result.message if result else "", result=result)
+    if phase != "Failed":
+        return None
+    disruption = _condition(pod, "DisruptionTarget")
+    if disruption is not None:
+        why = f"{disruption.get('reason', 'disrupted')}: {disruption.get('message', '')}".rstrip(": ")
+        return PodEnd(reason=EndReason.PREEMPTED, message=f"the pod was disrupted ({why})", result=result)
+    code = state.get("exitCode")
+    said = f"; it said: {result.message}" if result and result.message else ""
+    if state.get("reason") == "OOMKilled" or (result and result.outcome is Outcome.OUT_OF_MEMORY):
+        limit = _memory_limit(pod, container)
+        fix = f"its limit is {limit}: raise it" if limit else "raise the memory limit"
+        message = f"out of memory (exit code {code}); {fix}, or tune smaller batches and models{said}"
+        return PodEnd(reason=EndReason.OUT_OF_MEMORY, message=message, result=result)
+    if code == EXIT_CONFIGURATION_ERROR:
+        message = f"the trainer refused its configuration (exit code {code}); it is not tried again{said}"
+        return PodEnd(reason=EndReason.CONFIGURATION_ERROR, message=message, result=result)
+    if result and result.outcome is Outcome.NON_FINITE:
+        message = f"the loss is not finite any more{said}"
+        return PodEnd(reason=EndReason.NON_FINITE, message=message, result=result)
+    if state.get("reason") in ("ContainerCannotRun", "StartError"):
+        message = f"the container cannot be started ({state.get('message', '')}): check that its command exists"
+        return PodEnd(reason=EndReason.CONFIGURATION_ERROR, message=message, result=result)
+    why = status.get("message") or status.get("reason") or state.get("reason") or "no reason given"
+    exit_part = "" if code is None else f" with exit code {code}"
+    return PodEnd(reason=EndReason.FAILED, message=f"the pod failed{exit_part} ({why}){said}", result=result)
+
+
+def never_starts(pod: Object) -> str | None:
+    """Return why a pod will not start by itself, or None if it may still."""
+    for status in pod.get("status", {}).get("containerStatuses") or ():
+        waiting = status.get("state", {}).get("waiting") or {}
+        reason = waiting.get("reason", "")
+        if reason in _NEVER_STARTS:
+            return f"{reason}: {_NEVER_STARTS[reason]} ({waiting.get('message', '')})"
+    scheduled = _condition(pod, "PodScheduled", status="False")
+    if scheduled is not None and scheduled.get("reason") == "Unschedulable":
+        return f"Unschedulable: {scheduled.get('message', '')}; ask for less, or add nodes"
+    return None
+
+
+def newest(pods: Iterable[Object]) -> Object | None:
+    """Return the pod that was created last."""
+    return max(pods, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), name_of(pod)), default=None)
+
+
+def _condition(pod: Object, kind: str, status: str = "True") -> Object | None:
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition["type"] == kind and condition["status"] == status:
+            return dict(condition)
+    return None
+
+
+def _result(pod: Object, container: str) -> tuple[TrialResult | None, Object]:
+    for status in pod.get("status", {}).get("containerStatuses") or ():
+        if status["name"] == container:
+            state = status.get("state", {}).get("terminated") or status.get("lastState", {}).get("terminated") or {}
+            try:
+                return TrialResult.from_json(state.get("message", "")), state
+            except ProtocolError:
+                return None, state
+    return None, {}
+
+
+def _memory_limit(pod: Object, container: str) -> str:
+    for found in pod.get("spec", {}).get("containers") or ():
+        if found["name"] == container:
+            return str((found.get("resources") or {}).get("limits", {}).get("memory", ""))
+    return ""
