@@ -12,11 +12,61 @@ TuningError
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 from trial_protocol.errors import TuningError
 
 
 class SchemaError(TuningError):
     """A model has no structural schema; the text names the place and the fix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One mistake in a manifest.
+
+    Attributes:
+        path: Where, in the user's terms: ``spec.parameters[lr].min``; empty for the file as a whole.
+        found: What is there; empty where the sentence in `expected` says it.
+        expected: What is allowed, or the whole sentence.
+        suggestion: The nearest right name, or another fix; may be empty.
+        line: Line in the source, counted from 1, where known.
+        at: The path in fields and positions, as in the data.
+    """
+
+    path: str
+    found: str = ""
+    expected: str
+    suggestion: str = ""
+    line: int | None = None
+    at: tuple[str | int, ...] = ()
+
+    def __str__(self) -> str:
+        sentence = f"found {self.found}, expected {self.expected}" if self.found else self.expected
+        place = f"{self.path}: " if self.path else ""
+        fix = f"; {self.suggestion}" if self.suggestion else ""
+        return f"{place}{sentence}{fix}"
+
+
+class ManifestError(TuningError):
+    """A manifest with mistakes: all of them, one a line.
+
+    Attributes:
+        problems: The mistakes, in the order of the source.
+        source: Name of the file, for people.
+    """
+
+    def __init__(self, problems: Iterable[Problem], *, source: str) -> None:
+        self.problems = tuple(problems)
+        self.source = source
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """Return one line a problem: file, line where known, and the sentence."""
+        return [
+            f"{self.source}{'' if problem.line is None else f':{problem.line}'}: {problem}" for problem in self.problems
+        ]
 
 
 class SearchSpaceExhausted(TuningError):
@@ -39,4 +89,14 @@ class BackendError(TuningError):
     """Trials cannot be run here."""
 
 
-__all__ = ["BackendError", "LogError", "SchemaError", "ScrapeError", "SearchSpaceExhausted", "TuningError"]
+__all__ = [
+    "BackendError",
+    "LogError",
+    "ManifestError",
+    "Problem",
+    "SamplerUnavailable",
+    "SchemaError",
+    "ScrapeError",
+    "SearchSpaceExhausted",
+    "TuningError",
+]
