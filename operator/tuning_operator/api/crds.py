@@ -135,7 +135,6 @@ def render(kind: Kind) -> Schema:
         {
             "rule": f"size(self.metadata.name) <= {_NAME_LIMIT}",
             "message": f"the name may have at most {_NAME_LIMIT} characters, so that a trial's number fits behind it",
-            "fieldPath": ".metadata.name",
         },
         *(dict(rule) for rule in kind.rules),
     ]

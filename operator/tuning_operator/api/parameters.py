@@ -36,22 +36,13 @@ class Parameter(Manifest):
 
     model_config = ConfigDict(
         json_schema_extra={
+            # CEL cannot see a list whose items have no one type, so that choices are there is said without it.
+            "x-one-of-required": [["choices"], ["min", "max"]],
             "x-kubernetes-validations": [
-                cel(
-                    "self.type != 'Categorical' || has(self.choices)",
-                    "a Categorical needs choices, for example choices: [adamw, sgd]",
-                    field="choices",
-                    reason="FieldValueRequired",
-                ),
                 cel(
                     "self.type != 'Categorical' || "
                     "!(has(self.min) || has(self.max) || has(self.step) || has(self.scale))",
                     "a Categorical has choices and no min, max, step or scale",
-                ),
-                cel(
-                    "self.type == 'Categorical' || !has(self.choices)",
-                    "choices belong to a Categorical; Float and Int have min and max",
-                    field="choices",
                 ),
                 cel(
                     "self.type == 'Categorical' || (has(self.min) && has(self.max))",
@@ -84,7 +75,7 @@ class Parameter(Manifest):
                     "step of an Int must be a whole number",
                     field="step",
                 ),
-            ]
+            ],
         }
     )
 

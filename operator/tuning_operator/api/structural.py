@@ -58,6 +58,8 @@ class _Walk:
                 raise SchemaError(f"{path or 'the root'}: {refused} has no structural form; use another type")
         out = {key: node[key] for key in _KEPT if key in node}
         out |= {key: value for key, value in node.items() if key.startswith("x-kubernetes-")}
+        if groups := node.get("x-one-of-required"):
+            out["oneOf"] = [{"required": list(group)} for group in groups]
         if "const" in node:
             out |= {"type": "string", "enum": [node["const"]]}
         for bound in ("Minimum", "Maximum"):

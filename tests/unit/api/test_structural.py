@@ -116,3 +116,15 @@ class Node(BaseModel):
 def test_recursion_is_refused() -> None:
     with pytest.raises(SchemaError, match="contains itself"):
         structural(Node.model_json_schema())
+
+
+def test_groups_of_fields_of_which_exactly_one_must_be_there() -> None:
+    class Model(Manifest):
+        model_config = {"json_schema_extra": {"x-one-of-required": [["low", "high"], ["choices"]]}}
+
+        low: int | None = None
+        high: int | None = None
+        choices: int | None = None
+
+    found = structural(Model.model_json_schema())
+    assert found["oneOf"] == [{"required": ["low", "high"]}, {"required": ["choices"]}]
