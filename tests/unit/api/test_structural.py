@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal, Union
 
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from tuning_operator.api.structural import structural
 from tuning_operator.errors import SchemaError
@@ -120,7 +120,7 @@ def test_recursion_is_refused() -> None:
 
 def test_groups_of_fields_of_which_exactly_one_must_be_there() -> None:
     class Model(Manifest):
-        model_config = {"json_schema_extra": {"x-one-of-required": [["low", "high"], ["choices"]]}}
+        model_config = ConfigDict(json_schema_extra={"x-one-of-required": [["low", "high"], ["choices"]]})
 
         low: int | None = None
         high: int | None = None
