@@ -99,7 +99,10 @@ def format_duration(duration: timedelta) -> str:
 
 
 def _to_duration(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
+    if isinstance(value, timedelta):
+        return value
+    # A bare number is refused: whether it means seconds or minutes is anybody's guess.
+    return parse_duration(value if isinstance(value, str) else "")
 
 
 Duration = Annotated[

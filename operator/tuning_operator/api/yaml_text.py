@@ -26,7 +26,7 @@ _NUMBER = re.compile(
 _WHOLE = re.compile(r"^[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$")
 _LEADING_ZERO = re.compile(r"^[-+]?0[0-9_]+$")
 _TRUTH = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
-_WORD_OF_TRUTH = re.compile(r"^(y|Y|yes|Yes|YES|n|N|no|No|NO|on|On|ON|off|Off|OFF)$")
+_WORD_OF_TRUTH = re.compile(r"^(yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$")
 
 
 class _Loader(yaml.SafeLoader):
@@ -139,11 +139,7 @@ def _walk(node: yaml.Node, at: At, document: Document, above: frozenset[int]) ->
             Problem(
                 path="",
                 found=node.value,
-                expected=(
-                    "a number without a leading zero, or a word in quotes"
-                    if number
-                    else "true, false or a word in quotes"
-                ),
+                expected="a number without a leading zero" if number else "true or false",
                 suggestion=f'write "{node.value}" if you mean the word',
                 line=line,
                 at=at,

@@ -98,7 +98,7 @@ class Dimension:
         if self.type is ParameterType.INT:
             return int(self.low) + int(code) * int(self.step)
         # Twelve digits turn 0.30000000000000004 into the 0.3 that was meant.
-        return min(float(f"{self.low + int(code) * self.step:.12g}"), self.high)
+        return min(max(float(f"{self.low + int(code) * self.step:.12g}"), self.low), self.high)
 
     def encode(self, value: Scalar) -> Code:
         """Return the code of a value.

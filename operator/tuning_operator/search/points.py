@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy
-from scipy.stats import qmc
 
 from tuning_operator.search.dimension import Code, Dimension
 from tuning_operator.search.history import History
@@ -37,6 +36,8 @@ class SobolSampler:
 
     def begin(self, history: History, *, number: int, seed: int) -> Draw:  # noqa: ARG002
         """Take the point at the trial's number."""
+        from scipy.stats import qmc  # Takes a second to import.
+
         sequence = qmc.Sobol(len(self._dimensions), scramble=True, rng=numpy.random.default_rng(self._seed))
         if number:
             sequence.fast_forward(number)

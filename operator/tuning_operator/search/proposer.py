@@ -15,9 +15,7 @@ from tuning_operator.api.tuning_job import Algorithm, Search
 from tuning_operator.errors import LogError, SearchSpaceExhausted
 from tuning_operator.schema import Scalar
 from tuning_operator.search.dimension import Code
-from tuning_operator.search.evolution import Evolution
 from tuning_operator.search.history import History, Standing
-from tuning_operator.search.optuna_sampler import GP, TPE
 from tuning_operator.search.points import RandomSampler, SobolSampler
 from tuning_operator.search.sampler import Sampler, derive_seed
 from tuning_operator.search.space import Key, Space
@@ -176,16 +174,19 @@ class Proposer:
 
 
 def _sampler(space: Space, search: Search) -> Sampler | None:
+    """Return the algorithm's sampler, None for Grid; their libraries take seconds to import, so only when needed."""
     match search.algorithm:
         case Algorithm.RANDOM:
             return RandomSampler(space)
         case Algorithm.SOBOL:
             return SobolSampler(space, seed=search.seed)
-        case Algorithm.TPE:
-            return TPE(space)
-        case Algorithm.GP:
-            return GP(space)
+        case Algorithm.TPE | Algorithm.GP:
+            from tuning_operator.search.optuna_sampler import GP, TPE
+
+            return TPE(space) if search.algorithm is Algorithm.TPE else GP(space)
         case Algorithm.CMAES:
+            from tuning_operator.search.evolution import Evolution
+
             return Evolution(space)
         case Algorithm.GRID:
             return None
