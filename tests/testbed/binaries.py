@@ -1,18 +1,19 @@
 """Finds Kubernetes' binaries, or builds them once from the Go modules pinned in `modules/`.
 
-A binary is taken from the folder `KUBEBUILDER_ASSETS` as it is, since a person named that folder; from the PATH only in the pinned
-minor version, since a client three versions older than its server fails in ways that have nothing to do with our code; else from
-the cache, where it is built. The cache is keyed by the digest of `go.mod` and `go.sum`, so a changed pin builds anew.
+A binary is taken from the folder `KUBEBUILDER_ASSETS` as it is, since a person named that folder; from the PATH only
+in the pinned minor version, since a client three versions older than its server fails in ways that have nothing to do
+with our code; else from the cache, where it is built. The cache is keyed by the digest of `go.mod` and `go.sum`, so a
+changed pin builds anew.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from pathlib import Path
 from tests.testbed.cache import BUILD_TIMEOUT, cache_folder, locked
 from tests.testbed.errors import TestbedError, Unavailable
 
+_LOG = logging.getLogger(__name__)
 MODULES = Path(__file__).parent / "modules"
 GO_MINIMUM = (1, 26)
 
@@ -58,7 +60,7 @@ class Family:
         return cache_folder() / "bin" / f"{self.name}-{digest.hexdigest()[:12]}"
 
     def linker_flags(self) -> str:
-        """Without its version a Kubernetes binary says v0.0.0-master, and Helm's `kubeVersion` check refuses the server."""
+        """Without its version a Kubernetes binary says v0.0.0-master, which Helm's `kubeVersion` check refuses."""
         flags = "-s -w"
         if self.name == "kubernetes":
             major, minor, _ = self.version.removeprefix("v").split(".", 2)
@@ -86,7 +88,10 @@ FAMILIES = (
     Family("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
     Family("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}, ("version", "--short")),
     Family(
-        "kubeconform", "github.com/yannh/kubeconform", {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"}, ("-v",)
+        "kubeconform",
+        "github.com/yannh/kubeconform",
+        {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"},
+        ("-v",),
     ),
     Family(
         "prometheus",
@@ -110,12 +115,14 @@ def _same_minor_on_path(name: str) -> Path | None:
     if path is None:
         return None
     try:
-        answer = subprocess.run([path, *family.version_arguments], capture_output=True, text=True, timeout=20, check=False)
+        answer = subprocess.run(
+            [path, *family.version_arguments], capture_output=True, text=True, timeout=20, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r"v?(\d+\.\d+)\.\d+", answer.stdout + answer.stderr)
     wanted = ".".join(family.version.removeprefix("v").split(".")[:2])
-    # Prometheus' library version 0.315 is its program version 3.15: a program from the PATH cannot be compared, so it is built.
+    # A Prometheus from the PATH is never equal: the module's version 0.315 is the program's version 3.15.
     return Path(path) if found and found[1] == wanted else None
 
 
@@ -155,7 +162,9 @@ def missing_reason(names: Iterable[str]) -> str | None:
     go = shutil.which("go")
     if go is None:
         return f"{what}, and there is no Go to build with"
-    version = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, timeout=20, check=False, env=_go_environment())
+    version = subprocess.run(
+        [go, "env", "GOVERSION"], capture_output=True, text=True, timeout=20, check=False, env=_go_environment()
+    )
     found = re.match(r"go(\d+)\.(\d+)", version.stdout)
     if found is None or (int(found[1]), int(found[2])) < GO_MINIMUM:
         return f"{what}, and {go} is {version.stdout.strip()}, older than {'.'.join(map(str, GO_MINIMUM))}"
@@ -163,8 +172,14 @@ def missing_reason(names: Iterable[str]) -> str | None:
 
 
 def _go_environment() -> dict[str, str]:
-    # GOTOOLCHAIN=local: never download a compiler behind the reader's back. GOWORK and GOFLAGS of the person would change the build.
-    return {**os.environ, "GOTOOLCHAIN": "local", "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-trimpath -buildvcs=false"}
+    # Never download a compiler behind the reader's back; a person's own workspace and flags would change the build.
+    return {
+        **os.environ,
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+        "GOWORK": "off",
+        "GOFLAGS": "-trimpath -buildvcs=false",
+    }
 
 
 def _build(names: list[str]) -> None:
@@ -178,7 +193,7 @@ def _build(names: list[str]) -> None:
         log = cache_folder() / "logs" / f"build-{family.name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         family.built.mkdir(parents=True, exist_ok=True)
-        print(f"Building {', '.join(names)} {family.version} (the first time takes minutes); log: {log}", file=sys.stderr, flush=True)
+        _LOG.info("Building %s %s (minutes the first time); log: %s", ", ".join(names), family.version, log)
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=family.built) as fresh, log.open("w") as output:
             command = ["go", "build", "-p", "2", "-ldflags", family.linker_flags(), "-o", fresh + "/"]
@@ -196,9 +211,11 @@ def _build(names: list[str]) -> None:
                 )
             except subprocess.SubprocessError as error:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-                raise TestbedError(f"building {', '.join(names)} failed ({error}); the end of {log}:\n{tail}") from error
+                raise TestbedError(
+                    f"building {', '.join(names)} failed ({error}); the end of {log}:\n{tail}"
+                ) from error
             for name in names:
                 # `go build` names a binary after the last element of its package's path that is not a version.
                 produced = Path(fresh) / name
                 (produced if produced.exists() else next(Path(fresh).iterdir())).rename(family.built / name)
-        print(f"Built {', '.join(names)} in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        _LOG.info("Built %s in %.0f s", ", ".join(names), time.monotonic() - started)

@@ -1,4 +1,4 @@
-"""Where everything lies that outlives one run: built binaries, unpacked packages, images, and the folders of running test beds."""
+"""What outlives one run: built binaries, unpacked packages, images, and the folders of running test beds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cache_folder() -> Path:
 
 @contextmanager
 def locked(name: str, timeout: float = BUILD_TIMEOUT) -> Iterator[None]:
-    """Hold the lock `name`, so that parallel test workers build each thing once; the kernel lets go of it after a crash."""
+    """Hold the lock `name`, so that parallel workers build each thing once; a crash releases it."""
     folder = cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout

@@ -1,6 +1,7 @@
 """A tiny certificate authority and the kubeconfigs that carry what it signs.
 
-Everybody is known to the API server by a client certificate: the common name is the user, the organizations are the groups.
+Everybody is known to the API server by a client certificate: the common name is the user, the organizations are the
+groups.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class Authority:
         """A key pair without a certificate, for service account tokens; `certificate` holds the public key."""
         key = ec.generate_private_key(ec.SECP256R1())
         pair = Pair(self.folder / f"{name}.pub", self._write_key(name, key))
-        public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
         pair.certificate.write_bytes(public)
         return pair
 
@@ -77,7 +80,10 @@ class Authority:
             "kind": "Config",
             "current-context": "testbed",
             "clusters": [
-                {"name": "testbed", "cluster": {"server": server, "certificate-authority-data": inline(self.certificate)}}
+                {
+                    "name": "testbed",
+                    "cluster": {"server": server, "certificate-authority-data": inline(self.certificate)},
+                }
             ],
             "users": [
                 {
@@ -85,7 +91,9 @@ class Authority:
                     "user": {"client-certificate-data": inline(pair.certificate), "client-key-data": inline(pair.key)},
                 }
             ],
-            "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "testbed", "namespace": "default"}}],
+            "contexts": [
+                {"name": "testbed", "context": {"cluster": "testbed", "user": "testbed", "namespace": "default"}}
+            ],
         }
         path.touch(mode=0o600)
         path.write_text(json.dumps(content, indent=1))

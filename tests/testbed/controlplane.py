@@ -20,17 +20,21 @@ from tests.testbed.instance import Instance, clean_up
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 START_TIMEOUT = 60.0
 LOOPBACK = "127.0.0.1"
-_CLOUD_CONTROLLERS = ("node-ipam-controller", "node-route-controller", "service-lb-controller", "cloud-node-lifecycle-controller")
+_CLOUD_CONTROLLERS = (
+    "node-ipam-controller",
+    "node-route-controller",
+    "service-lb-controller",
+    "cloud-node-lifecycle-controller",
+)
 
 
 @dataclass(frozen=True)
 class Shape:
     """What differs between a control plane alone and one that serves a node."""
 
-    advertised: str = LOOPBACK
+    address: str = LOOPBACK
     services: str = "10.0.0.0/24"
     first_service: str = "10.0.0.1"
-    bind: str = LOOPBACK
     apiserver_arguments: tuple[str, ...] = ("--endpoint-reconciler-type=none", "--authorization-mode=RBAC")
     serving_hosts: tuple[str, ...] = ()
 
@@ -59,10 +63,14 @@ class ControlPlane:
         file = "".join(letter if letter.isalnum() else "-" for letter in name)
         return self.authority.kubeconfig(self.instance.folder / f"{file}.kubeconfig", self.url, name, list(groups))
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60.0, kubeconfig: Path | None = None) -> str:
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, timeout: float = 60.0, kubeconfig: Path | None = None
+    ) -> str:
         """The output of kubectl as the administrator, or as whom `kubeconfig` names."""
         command = [str(binary("kubectl")), f"--kubeconfig={kubeconfig or self.kubeconfig}", *arguments]
-        answer = subprocess.run(command, input=stdin or "", capture_output=True, text=True, timeout=timeout, check=False)
+        answer = subprocess.run(
+            command, input=stdin or "", capture_output=True, text=True, timeout=timeout, check=False
+        )
         if answer.returncode:
             raise TestbedError(f"kubectl {' '.join(arguments)}: {answer.stderr.strip() or answer.stdout.strip()}")
         return answer.stdout
@@ -87,17 +95,16 @@ def start_control_plane(*, persistent: bool = False) -> ControlPlane:
     clean_up()
     instance = Instance.create("control-plane", persistent=persistent)
     try:
-        return launch(instance, programs, Shape())
+        return launch(instance, programs, Authority(instance.folder / "certificates"), Shape())
     except BaseException:
         instance.take_down()
         raise
 
 
-def launch(instance: Instance, programs: dict[str, Path], shape: Shape) -> ControlPlane:
+def launch(instance: Instance, programs: dict[str, Path], authority: Authority, shape: Shape) -> ControlPlane:
     """Start the four components in `instance` and wait until pods could be created."""
-    authority = Authority(instance.folder / "certificates")
     etcd_port, peer_port, port, manager_port, scheduler_port = free_ports(5)
-    url = f"https://{LOOPBACK}:{port}"
+    url = f"https://{shape.address}:{port}"
     authority.kubeconfig(instance.kubeconfig, url, "admin", ["system:masters"])
     etcd_url, peer_url = f"http://{LOOPBACK}:{etcd_port}", f"http://{LOOPBACK}:{peer_port}"
     instance.start(
@@ -118,14 +125,14 @@ def launch(instance: Instance, programs: dict[str, Path], shape: Shape) -> Contr
     )
     instance.wait("etcd", lambda: answers(f"{etcd_url}/health"), START_TIMEOUT)
     tokens = authority.signing_key("service-accounts")
-    serving = authority.serving("apiserver", ["localhost", LOOPBACK, shape.first_service, *shape.serving_hosts])
+    serving = authority.serving("apiserver", ["localhost", shape.address, shape.first_service, *shape.serving_hosts])
     instance.start(
         "kube-apiserver",
         [
             programs["kube-apiserver"],
             f"--etcd-servers={etcd_url}",
-            f"--bind-address={shape.bind}",
-            f"--advertise-address={shape.advertised}",
+            f"--bind-address={shape.address}",
+            f"--advertise-address={shape.address}",
             f"--secure-port={port}",
             f"--tls-cert-file={serving.certificate}",
             f"--tls-private-key-file={serving.key}",
@@ -203,7 +210,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def answers(url: str, authority: Path | None = None, *, context: ssl.SSLContext | None = None) -> bool:
-    """Whether a GET of `url` succeeds; without an authority the certificate is not checked (a component's own, self-signed)."""
+    """Whether a GET of `url` succeeds; without an authority its certificate, self-signed, is not checked."""
     if context is None and url.startswith("https"):
         context = ssl.create_default_context(cafile=str(authority)) if authority else ssl._create_unverified_context()
     try:

@@ -9,5 +9,5 @@ class TestbedError(Exception):
     __test__ = False  # the name begins as pytest's test classes do
 
 
-class Unavailable(TestbedError):  # noqa: N818 - a finding about the machine, not a failure
+class Unavailable(TestbedError):
     """This machine cannot run what was asked for; tests that need it are skipped with this reason."""

@@ -1,4 +1,4 @@
-"""Takes a test bed down when its owner is gone: `python -m tests.testbed.guard FOLDER`, with the owner holding standard input.
+"""Takes a test bed down when its owner, who holds the other end of standard input, is gone.
 
 A killed or timed-out test run never reaches its own clean-up, but the kernel closes its pipes.
 """

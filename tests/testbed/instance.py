@@ -1,4 +1,4 @@
-"""One running test bed on disk: its folder, its logs, and the record by which a later run can clean up what a crashed one left."""
+"""One running test bed on disk: its folder, its logs, and the record by which a later run cleans up after a crash."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from typing import Any
 
 from tests.testbed.cache import cache_folder
 from tests.testbed.errors import TestbedError
-from tests.testbed.processes import Process, end, spawn, tail, this_process, wait_until
+from tests.testbed.processes import Process, child_of, end, spawn, tail, this_process, wait_until
 
 RECORD = "state.json"
+START_TIMEOUT = 20.0
 _LOGS_KEPT = 10
 
 
 class Instance:
     """The folder of one test bed and the processes that belong to it.
 
-    Every process is recorded as soon as it runs. If the owner dies, a guard (a small process that waits for the owner's end of a
-    pipe to close) takes the test bed down at once; if the guard died too, the next start does.
+    Every process is recorded as soon as it runs. If the owner dies, a guard (a small process that waits for the
+    owner's end of a pipe to close) takes the test bed down at once; if the guard died too, the next start does.
     """
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:
@@ -92,17 +93,30 @@ class Instance:
         fresh.write_text(json.dumps(self.record, indent=1))
         fresh.rename(self.folder / RECORD)
 
-    def start(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Process:
-        """Start a program whose output goes to its own log."""
-        process, child = spawn(name, command, self.logs / f"{name}.log", environment)
-        self._children[process.pid] = child
-        self.remember(process)
-        return process
+    def start(
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        environment: Mapping[str, str] | None = None,
+        *,
+        forks: bool = False,
+    ) -> Process:
+        """Start a program whose output goes to its own log.
 
-    def remember(self, process: Process) -> None:
-        """Record a process, to be ended with the instance."""
-        self.record["processes"].append(process.as_record())
+        A command that `forks` is one that enters namespaces: the process recorded is its child, and the command ends
+        by itself when the child does. Ending the command first would leave the child's remains to whoever is process
+        1 of the machine.
+        """
+        process, child = spawn(name, command, self.logs / f"{name}.log", environment)
+        entries = self.record["processes"]
+        entries.append(process.as_record())
         self.save()
+        if forks:
+            process = child_of(process, START_TIMEOUT)
+            entries[-1] = process.as_record()
+            self.save()
+        self._children[process.pid] = child
+        return process
 
     def wait(self, name: str, ready: Callable[[], bool], timeout: float) -> None:
         """Wait until a component is ready; if it dies or takes too long, say so with the end of its log."""
@@ -116,7 +130,9 @@ class Instance:
         try:
             wait_until(f"{name} is ready", ready_or_dead, timeout)
         except TestbedError as error:
-            raise TestbedError(f"{error}; the end of {self.logs / name}.log:\n{tail(self.logs / f'{name}.log')}") from error
+            raise TestbedError(
+                f"{error}; the end of {self.logs / name}.log:\n{tail(self.logs / f'{name}.log')}"
+            ) from error
 
     def process(self, name: str) -> Process:
         """The process of a component."""
@@ -135,7 +151,8 @@ class Instance:
     def take_down(self) -> None:
         """End everything and remove everything but the logs. May be repeated, by any process.
 
-        SIGKILL at once: nothing that these processes hold outlives the test bed, so an orderly end would only take time.
+        SIGKILL at once: nothing that these processes hold outlives the test bed, so an orderly end would only take
+        time.
         """
         for process in reversed(self.processes):
             process.signal(signal.SIGKILL)
@@ -194,7 +211,9 @@ def clean_up() -> None:
 
 def remove_cgroup(top: Path) -> None:
     """Kill what still runs in a control group of ours and remove it with its children, deepest first."""
-    folders = sorted((top, *(path for path in top.rglob("*") if path.is_dir())), key=lambda path: len(path.parts), reverse=True)
+    folders = sorted(
+        (top, *(path for path in top.rglob("*") if path.is_dir())), key=lambda path: len(path.parts), reverse=True
+    )
 
     def empty() -> bool:
         for folder in folders:

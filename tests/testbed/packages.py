@@ -1,11 +1,12 @@
-"""The container runtime: from the PATH, else unpacked from the distribution's packages into the cache; nothing is installed.
+"""The container runtime: from the PATH, else unpacked from the distribution's packages into the cache, not installed.
 
-apt resolves which packages are missing, libraries included, but only downloads them, with package lists and archive of its own
-inside the cache: neither the system's packages nor its lists change.
+apt resolves which packages are missing, libraries included, but only downloads them, with package lists and archive
+of its own inside the cache: neither the system's packages nor its lists change.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from tests.testbed.cache import cache_folder, locked
 from tests.testbed.errors import TestbedError, Unavailable
 
+_LOG = logging.getLogger(__name__)
 PACKAGE_OF = {
     "containerd": "containerd",
     "containerd-shim-runc-v2": "containerd",
@@ -36,22 +38,28 @@ _TIMEOUT = 300.0
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where the programs of the container runtime are, and what their environment must say for them to find each other."""
+    """Where the programs of the container runtime are, and the environment in which they find each other."""
 
     unpacked: Path
 
     @cached_property
     def path(self) -> str:
-        """The PATH of a program of the runtime; the system's own programs win, so that versions are not mixed needlessly."""
+        """The PATH of a program of the runtime; the system's own programs win over unpacked ones."""
         unpacked = [str(self.unpacked / folder) for folder in ("usr/bin", "usr/sbin", "bin", "sbin")]
         return ":".join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *unpacked])
 
     @cached_property
     def environment(self) -> dict[str, str]:
         """The environment of a program of the runtime."""
-        libraries = [str(folder) for base in ("usr/lib", "lib") for folder in self.unpacked.glob(f"{base}/*-linux-gnu*")]
+        libraries = [
+            str(folder) for base in ("usr/lib", "lib") for folder in self.unpacked.glob(f"{base}/*-linux-gnu*")
+        ]
         inherited = os.environ.get("LD_LIBRARY_PATH")
-        return {**os.environ, "PATH": self.path, "LD_LIBRARY_PATH": ":".join([*([inherited] if inherited else []), *libraries])}
+        return {
+            **os.environ,
+            "PATH": self.path,
+            "LD_LIBRARY_PATH": ":".join([*([inherited] if inherited else []), *libraries]),
+        }
 
     def find(self, name: str) -> Path | None:
         """The program `name`, or None."""
@@ -130,6 +138,7 @@ def _unpack(packages: list[str], target: Path) -> None:
         "APT::Install-Recommends": "0",
     }
     apt_get = ["apt-get", "-qq", *(f"-o{name}={value}" for name, value in options.items())]
+    _LOG.info("Unpacking %s into the cache", ", ".join(packages))
     _checked([*apt_get, "update"])
     _checked([*apt_get, "install", "--download-only", *packages])
     fresh = apt / "unpacked"

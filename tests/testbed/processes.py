@@ -72,6 +72,21 @@ def spawn(
     return Process(name, child.pid, start_time(child.pid) or 0), child
 
 
+def child_of(parent: Process, timeout: float) -> Process:
+    """The child of a process that forks once."""
+    found: list[Process] = []
+
+    def forked() -> bool:
+        if not parent.alive():
+            raise TestbedError(f"{parent.name} ended at once")
+        children = map(int, Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
+        found.extend(Process(parent.name, pid, started) for pid in children if (started := start_time(pid)))
+        return bool(found)
+
+    wait_until(f"{parent.name} has a child", forked, timeout)
+    return found[0]
+
+
 def end(process: Process, grace: float = 10.0) -> None:
     """SIGTERM, a while to comply, then SIGKILL."""
     process.signal(signal.SIGTERM)

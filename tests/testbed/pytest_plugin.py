@@ -1,0 +1,133 @@
+"""The fixtures `control_plane`, `simulated_cluster` and `cluster`: one test bed of each size per test session.
+
+Where the machine cannot run a size, the tests that need it are skipped and listed with the reason at the end; with
+CI=true that is a failure, since there a skipped test is one that nobody will ever run. Binaries are built after
+collection, outside the time limit of any test.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.testbed.controlplane import ControlPlane
+from tests.testbed.errors import TestbedError
+from tests.testbed.node import Cluster
+from tests.testbed.sizes import SIZES, Size
+
+FIXTURES = {"control_plane": "control-plane", "simulated_cluster": "simulated", "cluster": "cluster"}
+_SKIPPED = "test bed: "
+_OUTPUT = "testbed_logs"
+_problems = pytest.StashKey[dict[str, str]]()
+_logs = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make room for what is found out about this machine."""
+    config.stash[_problems] = {}
+    config.stash[_logs] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Build what the collected tests need."""
+    if session.config.option.collectonly:
+        return
+    used = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    for size in (SIZES[FIXTURES[name]] for name in FIXTURES if name in used):
+        if size.missing_reason() is None:
+            _prepare(size, session.config)
+
+
+def _prepare(size: Size, config: pytest.Config) -> None:
+    handler = logging.StreamHandler(sys.__stderr__)
+    logger = logging.getLogger("tests.testbed")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    capture = config.pluginmanager.getplugin("capturemanager")
+    try:
+        if capture:
+            with capture.global_and_fixture_disabled():
+                size.prepare()
+        else:
+            size.prepare()
+    except TestbedError as error:
+        config.stash[_problems][size.name] = str(error)
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _run(fixture: str, config: pytest.Config) -> Iterator[ControlPlane]:
+    size = SIZES[FIXTURES[fixture]]
+    if reason := size.missing_reason():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{_SKIPPED}{reason} (a failure, since CI=true)", pytrace=False)
+        pytest.skip(f"{_SKIPPED}{reason}")
+    if problem := config.stash[_problems].get(size.name):
+        pytest.fail(f"{_SKIPPED}{problem}", pytrace=False)
+    try:
+        plane = size.start(False)
+    except TestbedError as error:
+        pytest.fail(f"{_SKIPPED}{error}", pytrace=False)
+    config.stash[_logs].append(f"{size.name}: {plane.logs}")
+    try:
+        yield plane
+    finally:
+        plane.take_down()
+
+
+@pytest.fixture(scope="session")
+def control_plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
+    """A control plane without nodes; pods stay pending."""
+    yield from _run("control_plane", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def simulated_cluster(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
+    """A control plane with two simulated nodes; pods run in the API only, as `stages.yaml` says."""
+    yield from _run("simulated_cluster", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """A control plane with a real node."""
+    for plane in _run("cluster", pytestconfig):
+        assert isinstance(plane, Cluster)
+        yield plane
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of a parallel run hands its log folders to the process that prints the summary."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_OUTPUT] = session.config.stash[_logs]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Collect the log folders of a worker."""
+    node.config.stash[_logs].extend(getattr(node, "workeroutput", {}).get(_OUTPUT, []))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """List what was skipped and why, and say where the logs are."""
+    reasons: dict[str, list[str]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if _SKIPPED in reason:
+            reasons.setdefault(reason.partition(_SKIPPED)[2], []).append(report.nodeid)
+    if reasons:
+        terminalreporter.section("not run on this machine")
+        for reason, tests in reasons.items():
+            terminalreporter.write_line(f"{len(tests)} tests, because {reason}:")
+            for test in tests:
+                terminalreporter.write_line(f"  {test}")
+    if config.stash[_logs]:
+        terminalreporter.section("logs of the test bed")
+        for line in config.stash[_logs]:
+            terminalreporter.write_line(line)
