@@ -2,10 +2,127 @@
 
 from __future__ import annotations
 
-from tuning_operator.curves.marks import MarkValue
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from tuning_operator.curves.marks import MARKS, MarkValue
 
 
 class Curve:
-    """One trial's values at the marks."""
+    """One trial's values at the marks, in rising order of marks; all values are losses.
 
-    marks: list[MarkValue]
+    Marks may be missing: those before a trial's first evaluation, and those that nobody saw. A trial that starts again
+    from a checkpoint reaches marks again: the latest attempt counts, so appending a mark that is not above the newest
+    first forgets that mark and everything after it.
+
+    Columns of doubles keep a full curve below 2.5 KB, because an engine holds thousands of them.
+    """
+
+    __slots__ = ("_attempt", "_bests", "_learning_rates", "_marks", "_means", "_values")
+
+    def __init__(self) -> None:
+        self._marks = array("B")
+        self._values = array("d")
+        self._bests = array("d")
+        self._means = array("d")
+        self._learning_rates = array("d")
+        self._attempt = 0
+
+    def append(self, mark: MarkValue, *, attempt: int) -> None:
+        """Record a mark; one that is not above the newest replaces it and all later ones.
+
+        Raises:
+            ValueError: The mark is outside 1 to `MARKS`.
+        """
+        if not 1 <= mark.mark <= MARKS:
+            raise ValueError(f"a mark lies between 1 and {MARKS}; this one is {mark.mark}")
+        if mark.mark <= self.mark:
+            self.truncate(mark.mark)
+        self._marks.append(mark.mark)
+        self._values.append(mark.value)
+        self._bests.append(mark.best)
+        self._means.append(mark.mean)
+        self._learning_rates.append(math.nan if mark.learning_rate is None else mark.learning_rate)
+        self._attempt = attempt
+
+    def truncate(self, mark: int) -> None:
+        """Forget `mark` and every mark after it."""
+        kept = bisect_left(self._marks, mark)
+        del self._marks[kept:], self._values[kept:], self._bests[kept:], self._means[kept:]
+        del self._learning_rates[kept:]
+
+    def copy(self) -> Curve:
+        """Return a curve that no longer changes with this one."""
+        twin = Curve()
+        for mark in self:
+            twin.append(mark, attempt=self._attempt)
+        return twin
+
+    @property
+    def mark(self) -> int:
+        """The newest mark; 0 before the first."""
+        return self._marks[-1] if self._marks else 0
+
+    @property
+    def fraction(self) -> float:
+        """How much of the schedule is recorded, 0 to 1."""
+        return self.mark / MARKS
+
+    @property
+    def value(self) -> float:
+        """Value at the newest mark; infinite before the first."""
+        return self._values[-1] if self._values else math.inf
+
+    @property
+    def best(self) -> float:
+        """Least finite value of any evaluation up to the newest mark; infinite if there is none."""
+        return self._bests[-1] if self._bests else math.inf
+
+    @property
+    def mean(self) -> float:
+        """Mean of the values at all recorded marks; infinite before the first, or if one of them is not finite."""
+        return self._means[-1] if self._means else math.inf
+
+    @property
+    def attempt(self) -> int:
+        """Attempt that reached the newest mark; 0 before the first."""
+        return self._attempt
+
+    @property
+    def learning_rate(self) -> float | None:
+        """Learning rate at the newest mark, if the trial said it."""
+        return _optional(self._learning_rates[-1]) if self._learning_rates else None
+
+    def value_at(self, mark: int) -> float | None:
+        """Return the value at a mark, or None if it was not recorded."""
+        index = self._index(mark)
+        return None if index is None else self._values[index]
+
+    def mean_at(self, mark: int) -> float | None:
+        """Return the running average at a mark, or None if it was not recorded."""
+        index = self._index(mark)
+        return None if index is None else self._means[index]
+
+    def marks(self) -> tuple[int, ...]:
+        """Return the recorded marks, rising."""
+        return tuple(self._marks)
+
+    def __len__(self) -> int:
+        """Return how many marks are recorded."""
+        return len(self._marks)
+
+    def __iter__(self) -> Iterator[MarkValue]:
+        """Return every recorded mark, oldest first."""
+        columns = zip(self._marks, self._values, self._bests, self._means, self._learning_rates, strict=True)
+        for mark, value, best, mean, learning_rate in columns:
+            yield MarkValue(mark=mark, value=value, best=best, mean=mean, learning_rate=_optional(learning_rate))
+
+    def _index(self, mark: int) -> int | None:
+        index = bisect_left(self._marks, mark)
+        return index if index < len(self._marks) and self._marks[index] == mark else None
+
+
+def _optional(learning_rate: float) -> float | None:
+    return None if math.isnan(learning_rate) else learning_rate

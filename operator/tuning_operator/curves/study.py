@@ -1,7 +1,67 @@
-"""All curves of a job, indexed for comparison at equal marks."""
+"""All completed curves of a job, indexed for comparison at equal marks."""
 
 from __future__ import annotations
 
+import math
+from array import array
+from bisect import insort
+
+from tuning_operator.curves.curve import Curve
+from tuning_operator.curves.marks import MARKS
+
 
 class StudyCurves:
-    """What rules compare a curve with."""
+    """What rules compare a curve with: the trials that were trained to the end of their schedule.
+
+    Stopped trials are left out. Their curves end where they were stopped, so with them each mark would be judged
+    against another population. Without them the remaining averages are lower, which makes a percentile of them
+    stricter than one over all trials (survivor bias). The percentile rule stands that: it compares a trial's best
+    value with others' *averages*, and a trial whose best value is the best of all lies below every average, whoever is
+    among them. Audited trials, which are never stopped, keep the sample from holding winners only.
+
+    Per mark the running averages lie in one sorted array of doubles: a percentile is two look-ups, whatever the number
+    of trials; adding a curve is a binary search and a move of memory per mark (about 2 microseconds at 5,000 trials).
+    """
+
+    __slots__ = ("_curves", "_means")
+
+    def __init__(self) -> None:
+        self._curves: list[Curve] = []
+        self._means: tuple[array[float], ...] = tuple(array("d") for _ in range(MARKS + 1))
+
+    def add_completed(self, curve: Curve) -> None:
+        """Take in the curve of a trial that trained to the end; it must not change any more."""
+        self._curves.append(curve)
+        for mark in curve:
+            insort(self._means[mark.mark], mark.mean)
+
+    def __len__(self) -> int:
+        """Return how many curves there are."""
+        return len(self._curves)
+
+    def completed(self, mark: int) -> int:
+        """Return how many completed trials have a value at this mark."""
+        return len(self._means[mark])
+
+    def percentile_of_means(self, mark: int, percentile: float) -> float:
+        """Return a percentile (0 to 100) of the completed trials' running averages at a mark.
+
+        Between two order statistics it is interpolated linearly, as numpy does by default. Infinite averages (of
+        trials that were not finite somewhere) sort last.
+
+        Raises:
+            ValueError: No completed trial has this mark.
+        """
+        means = self._means[mark]
+        if not means:
+            raise ValueError(f"no completed trial has a value at mark {mark}")
+        lower, part = divmod(percentile / 100 * (len(means) - 1), 1)
+        below = means[int(lower)]
+        if part == 0 or math.isinf(below):
+            return below
+        return below + (means[int(lower) + 1] - below) * part
+
+    def pairs(self, mark: int) -> list[tuple[float, float]]:
+        """Return (value at this mark, value at the last mark) of every completed trial that has both."""
+        found = ((curve.value_at(mark), curve.value) for curve in self._curves)
+        return [(early, final) for early, final in found if early is not None]
