@@ -1,4 +1,25 @@
-"""Back-off."""
+"""BackOff: answer a divergence by a smaller learning rate instead of a stop.
+
+Formula:
+    On an alarm: ``scale <- max(scale * factor, floor)``, at most ``times`` times a trial. If the loss is not finite
+    any more, the trial first goes back to its last good checkpoint. For ``quiet`` of the schedule no stopping rule
+    judges it.
+
+Source:
+    Rewinding and going on is how PaLM's spikes were handled (Chowdhery et al. 2022). The factor follows the runs of
+    Step Law (arXiv 2503.04715): twice too low costs a median excess loss of 0.010, twice too high 0.015, eight times
+    too high 0.25. Erring low is cheap, so one halving from "just diverging" costs about 0.01.
+
+Inputs:
+    A recorded alarm; the scale in force and how often this rule changed the trial before.
+
+Defaults:
+    factor 0.5, floor 0.1, times 3, quiet 0.06.
+
+Failure modes:
+    A trial that diverges for another reason (data, precision) diverges again: after the last back-off the stopping
+    rules have their say. A trial without checkpoints cannot restore weights that are NaN: it diverges again at once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +27,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from tuning_operator.control.base import ControlRule
+from tuning_operator.control.base import AppliedControl, ControlRule, ControlVerdict
+from tuning_operator.curves.alarm import Alarm
+from tuning_operator.curves.curve import Curve
 from tuning_operator.schema import RuleSettings
 
 
@@ -25,5 +48,29 @@ class BackOffSettings(RuleSettings):
 
 
 class BackOff(ControlRule):
+    """The rule of this module's text."""
+
     name = "BackOff"
     Settings = BackOffSettings
+
+    def __init__(self, settings: BackOffSettings) -> None:
+        self._settings = settings
+
+    def judge_alarm(self, alarm: Alarm, curve: Curve, applied: AppliedControl) -> ControlVerdict | None:  # noqa: ARG002
+        """Propose a smaller learning rate, unless the trial has had its chances."""
+        done = applied.changes.get(self.name, 0)
+        scale = max(applied.scale * self._settings.factor, self._settings.floor)
+        if done >= self._settings.times or scale >= applied.scale:
+            return None
+        restore = alarm.kind == "NonFinite"
+        return ControlVerdict(
+            scale=scale,
+            restore=restore,
+            quiet=self._settings.quiet,
+            sentence=(
+                f"its training loss {'is not finite' if restore else 'exploded'}: learning rate scaled from "
+                f"{applied.scale:.4g} to {scale:.4g} (change {done + 1} of at most {self._settings.times})"
+                + (", from the last good checkpoint" if restore else "")
+            ),
+            inputs={**alarm.numbers, "scale": scale, "changes": float(done)},
+        )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tuning_operator.curves.alarm import Alarm
 from tuning_operator.curves.curve import Curve
@@ -53,6 +53,10 @@ class ControlRule(ABC):
 
     name: ClassVar[str]
     Settings: ClassVar[type[RuleSettings]]
+
+    @abstractmethod
+    def __init__(self, settings: Any) -> None:
+        """Keep the settings; they are an instance of `Settings`."""
 
     def judge(self, curve: Curve, applied: AppliedControl) -> ControlVerdict | None:  # noqa: ARG002
         """Judge a curve at its newest mark."""

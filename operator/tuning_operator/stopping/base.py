@@ -6,10 +6,10 @@ or with None: no objection.
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from tuning_operator.curves.alarm import Alarm
 from tuning_operator.curves.curve import Curve
@@ -53,12 +53,20 @@ class StoppingRule(ABC):
     name: ClassVar[str]
     Settings: ClassVar[type[RuleSettings]]
 
+    @abstractmethod
+    def __init__(self, settings: Any) -> None:
+        """Keep the settings; they are an instance of `Settings`."""
+
     def judge(self, curve: Curve, study: StudyCurves) -> StopVerdict | None:  # noqa: ARG002
         """Judge a curve at its newest mark."""
         return None
 
-    def monitor(self) -> Monitor | None:
-        """Return a new watcher for one attempt, or None if the rule judges at marks only."""
+    def monitor(self, *, total: float) -> Monitor | None:  # noqa: ARG002
+        """Return a new watcher for one attempt, or None if the rule judges at marks only.
+
+        Args:
+            total: Length of the schedule on the axis, in which positions are given.
+        """
         return None
 
     def judge_alarm(self, alarm: Alarm, curve: Curve) -> StopVerdict | None:  # noqa: ARG002

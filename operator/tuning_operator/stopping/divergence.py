@@ -1,13 +1,52 @@
-"""Divergence guard."""
+"""Divergence: notice a training loss that is not a number any more, or explodes.
+
+Formula:
+    NonFinite: two looks in a row contain a non-finite loss, or every loss of one look is non-finite.
+    Explosion: with y the logarithm of the mean training loss of a look, s its exponential average (weight 0.5 on the
+    newest) and m the least s so far, ``s > m + max(ln 2, sigma * d)`` for ``patience`` looks in a row, where d is
+    1.4826 times the median absolute residual ``|y - s|`` of the last 100 looks; and at least half of the progress
+    made since the first look is lost, ``s - m > (y_first - m) / 2``.
+
+Source:
+    PaLM (Chowdhery et al. 2022) and ZClip (arXiv 2504.02507) for what spikes look like; Wortsman et al. 2023 (arXiv
+    2309.14322) for slow divergence. The condition on lost progress is ours: a loss near zero doubles by noise.
+
+Inputs:
+    Mean training loss and number of non-finite losses since the last look; at the marks, the objective itself for
+    trials that report no training loss.
+
+Defaults:
+    patience 3 looks, sigma 6, explosions looked for after 0.02 of the schedule.
+
+Failure modes:
+    A curriculum or another batch size changes the scale of the loss: use Observe. Losses that reach zero or below
+    have no logarithm: only NonFinite is then noticed. A look without training steps (a stalled or slow trial) is not
+    a bad value.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from collections import deque
+from statistics import median
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from tuning_operator.curves.alarm import Alarm
+from tuning_operator.curves.curve import Curve
+from tuning_operator.curves.marks import Pulse
+from tuning_operator.curves.study import StudyCurves
 from tuning_operator.schema import RuleSettings
-from tuning_operator.stopping.base import StoppingRule
+from tuning_operator.stopping.base import StoppingRule, StopVerdict
+
+_SMOOTHING: Final = 0.5
+_RESIDUALS: Final = 100
+_MAD_TO_DEVIATION: Final = 1.4826
+_LOST: Final = 0.5
+
+NON_FINITE: Final = "NonFinite"
+EXPLOSION: Final = "Explosion"
 
 
 class DivergenceSettings(RuleSettings):
@@ -23,5 +62,102 @@ class DivergenceSettings(RuleSettings):
 
 
 class Divergence(StoppingRule):
+    """The rule of this module's text."""
+
     name = "Divergence"
     Settings = DivergenceSettings
+
+    def __init__(self, settings: DivergenceSettings) -> None:
+        self._settings = settings
+
+    def judge(self, curve: Curve, study: StudyCurves) -> StopVerdict | None:  # noqa: ARG002
+        """Stop a trial whose objective was not finite at the two newest marks."""
+        if len(curve) < 2 or math.isfinite(curve.value) or math.isfinite(curve.value_at(curve.mark - 1)):
+            return None
+        return StopVerdict(
+            reason="NonFinite",
+            sentence=f"its objective is {curve.value} at {curve.fraction:.0%} and was not finite at the mark before",
+            inputs={"value": curve.value},
+        )
+
+    def monitor(self, *, total: float) -> DivergenceMonitor:
+        """Return a watcher of the training loss."""
+        return DivergenceMonitor(self._settings, total=total)
+
+    def judge_alarm(self, alarm: Alarm, curve: Curve) -> StopVerdict | None:  # noqa: ARG002
+        """Stop a trial that no control rule rescued."""
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in alarm.numbers.items())
+        if alarm.kind == NON_FINITE:
+            return StopVerdict(
+                reason="NonFinite",
+                sentence=f"its training loss is not finite any more ({numbers})",
+                inputs=alarm.numbers,
+            )
+        return StopVerdict(
+            reason="StoppedEarly", sentence=f"its training loss exploded ({numbers})", inputs=alarm.numbers
+        )
+
+
+class DivergenceMonitor:
+    """Watches one attempt; forgets everything at `reset`."""
+
+    def __init__(self, settings: DivergenceSettings, *, total: float) -> None:
+        self._settings = settings
+        self._total = total
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew, after a control change or in a new attempt."""
+        self._is_told = False
+        self._broken_looks = 0
+        self._bad_looks = 0
+        self._first: float | None = None
+        self._smooth = math.nan
+        self._least = math.inf
+        self._residuals: deque[float] = deque(maxlen=_RESIDUALS)
+
+    def observe(self, pulse: Pulse) -> Alarm | None:
+        """Take in one look; return an alarm at most once until `reset`."""
+        if self._is_told or pulse.count <= 0:
+            return None
+        alarm = self._non_finite(pulse) or self._explosion(pulse)
+        self._is_told = alarm is not None
+        return alarm
+
+    def _non_finite(self, pulse: Pulse) -> Alarm | None:
+        if not pulse.nonfinite:
+            self._broken_looks = 0
+            return None
+        self._broken_looks += 1
+        if self._broken_looks < 2 and pulse.nonfinite < pulse.count:
+            return None
+        return Alarm(
+            kind=NON_FINITE,
+            position=pulse.position,
+            numbers={"nonfinite": float(pulse.nonfinite), "steps": float(pulse.count)},
+        )
+
+    def _explosion(self, pulse: Pulse) -> Alarm | None:
+        if not math.isfinite(pulse.mean) or pulse.mean <= 0 or pulse.position < self._settings.after * self._total:
+            return None
+        level = math.log(pulse.mean)
+        if self._first is None:
+            self._first = self._smooth = level
+        else:
+            self._smooth += _SMOOTHING * (level - self._smooth)
+        deviation = _MAD_TO_DEVIATION * median(self._residuals) if self._residuals else 0.0
+        self._least = min(self._least, self._smooth)
+        excess = self._smooth - self._least
+        allowed = max(math.log(2), self._settings.sigma * deviation, _LOST * (self._first - self._least))
+        if excess <= allowed:
+            self._bad_looks = 0
+            self._residuals.append(abs(level - self._smooth))
+            return None
+        self._bad_looks += 1
+        if self._bad_looks < self._settings.patience:
+            return None
+        return Alarm(
+            kind=EXPLOSION,
+            position=pulse.position,
+            numbers={"loss": pulse.mean, "least": math.exp(self._least), "allowed": math.exp(self._least + allowed)},
+        )
