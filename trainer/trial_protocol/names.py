@@ -43,6 +43,17 @@ METRIC_CONTROL_REVISION: Final = "tuning_control_revision"
 METRIC_SCHEDULE_FRACTION: Final = "tuning_schedule_fraction"
 METRIC_STEP_SECONDS: Final = "tuning_step_seconds"
 METRIC_ATTEMPT: Final = "tuning_attempt"
+METRIC_EVALUATION_STEP: Final = "tuning_evaluation_step"
+"""With the label ``metric``: the step at which the exported value of that reported metric was measured. ``train_step``
+moves on with every training step, an evaluation's value does not."""
+LABEL_METRIC: Final = "metric"
+
+COUNTERS: Final = frozenset({METRIC_STEP, METRIC_TOKENS, METRIC_SAMPLES, METRIC_EPOCHS, METRIC_SECONDS})
+"""Axes: what may say how far a training is."""
+WINDOW_METRICS: Final = frozenset(
+    {METRIC_LOSS_MEAN, METRIC_LOSS_MIN, METRIC_LOSS_MAX, METRIC_LOSS_COUNT, METRIC_STEP_SECONDS}
+)
+"""Asking for one of these (or for everything) ends the scraper's window and begins its next."""
 
 # Requests a trial answers.
 PATH_METRICS: Final = "/metrics"
@@ -53,6 +64,18 @@ PATH_CONTROL: Final = "/control"
 #: trial does not empty the window between two looks of the operator.
 QUERY_WINDOW: Final = "window"
 OPERATOR_WINDOW: Final = "operator"
+QUERY_NAMES: Final = "name[]"
+
+#: ``GET /history``: only records with ``step > after``; at most ``limit`` of them; only records that came after an
+#: earlier answer, whose `HEADER_NEXT` is the ``cursor``. A trial that goes back to a checkpoint reports steps again:
+#: ``after`` cannot see those, ``cursor`` misses none.
+QUERY_AFTER: Final = "after"
+QUERY_LIMIT: Final = "limit"
+QUERY_CURSOR: Final = "cursor"
+HEADER_NEXT: Final = "Tuning-Next"
+
+ANNOUNCEMENT: Final = "tuning: serving on port"
+"""Start of the line on standard output that tells the port when `ENV_PORT` is 0."""
 
 # Exit codes of a trial's process.
 EXIT_CONFIGURATION_ERROR: Final = 64

@@ -1,0 +1,112 @@
+"""A snapshot of a trial as Prometheus text or OpenMetrics, written by Prometheus' own library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from trial_protocol import names
+from tuning_trainer.state import Snapshot
+
+_COUNTER_HELP: Final[Mapping[str, str]] = {
+    names.METRIC_STEP: "Optimizer steps done.",
+    names.METRIC_TOKENS: "Tokens trained on.",
+    names.METRIC_SAMPLES: "Samples trained on.",
+    names.METRIC_EPOCHS: "Passes over the training data.",
+    names.METRIC_SECONDS: "Seconds trained, over all attempts.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What is in force and where on the schedule the trial is.
+
+    Attributes:
+        fraction: Part of the planned schedule that is done; None when the schedule's length is not known.
+    """
+
+    attempt: int
+    revision: int
+    learning_rate_scale: float
+    fraction: float | None
+
+
+def wants_window(requested: Sequence[str]) -> bool:
+    """Whether a scrape that asks for these names (none: for all) looks at the loss window, and so ends it."""
+    return not requested or not names.WINDOW_METRICS.isdisjoint(requested)
+
+
+def render(snapshot: Snapshot, standing: Standing, *, accept: str, requested: Sequence[str]) -> tuple[bytes, str]:
+    """Return the body and its content type.
+
+    Args:
+        accept: The request's ``Accept`` header.
+        requested: Sample names to restrict the answer to; empty for all.
+    """
+    encode, content_type = choose_encoder(accept)
+    registry = CollectorRegistry(auto_describe=True)
+    registry.register(_Collector(list(_families(snapshot, standing))))
+    return encode(registry.restricted_registry(requested) if requested else registry), content_type
+
+
+class _Collector(Collector):
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _families(snapshot: Snapshot, standing: Standing) -> Iterator[Metric]:
+    for name, value in snapshot.counters.items():
+        yield _gauge(name, _COUNTER_HELP[name], value)
+    for name, (value, _) in snapshot.values.items():
+        yield _gauge(name, "Reported by the trial.", value)
+    if snapshot.values:
+        steps = GaugeMetricFamily(
+            names.METRIC_EVALUATION_STEP, "Step at which a reported metric was measured.", labels=[names.LABEL_METRIC]
+        )
+        for name, (_, step) in snapshot.values.items():
+            steps.add_metric([name], step)
+        yield steps
+    yield CounterMetricFamily(
+        names.METRIC_LOSS_NONFINITE, "Training losses that were NaN or infinite.", value=snapshot.nonfinite
+    )
+    yield from _window(snapshot)
+    yield _gauge(names.METRIC_ATTEMPT, "Which start of the trial this is.", standing.attempt)
+    yield _gauge(names.METRIC_CONTROL_REVISION, "Newest control revision in force.", standing.revision)
+    yield _gauge(
+        names.METRIC_LEARNING_RATE_SCALE, "Factor in force on the learning rate.", standing.learning_rate_scale
+    )
+    for name, text, known in (
+        (names.METRIC_SCHEDULE_FRACTION, "Part of the planned schedule that is done.", standing.fraction),
+        (names.METRIC_LEARNING_RATE, "Learning rate in force.", snapshot.learning_rate),
+        (names.METRIC_GRADIENT_NORM, "Norm of the newest gradient.", snapshot.gradient_norm),
+    ):
+        if known is not None:
+            yield _gauge(name, text, known)
+
+
+def _window(snapshot: Snapshot) -> Iterator[Metric]:
+    window = snapshot.window
+    if window is None:
+        return
+    nothing = float("nan")
+    yield _gauge(names.METRIC_LOSS_COUNT, "Finite training losses since this scraper's last look.", window.count)
+    yield _gauge(names.METRIC_LOSS_MEAN, "Mean of them.", window.mean)
+    yield _gauge(names.METRIC_LOSS_MIN, "Least of them.", window.minimum if window.count else nothing)
+    yield _gauge(names.METRIC_LOSS_MAX, "Greatest of them.", window.maximum if window.count else nothing)
+    if window.step_seconds is not None:
+        yield _gauge(
+            names.METRIC_STEP_SECONDS, "Mean time of a training step since the last look.", window.step_seconds
+        )
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)
