@@ -50,6 +50,8 @@ CONDITIONAL = [
 def space_for(algorithm: Algorithm) -> list[Parameter]:
     if algorithm is Algorithm.GRID:
         return [*STEPPED, *CONDITIONAL]
+    if algorithm is Algorithm.GP:
+        return [NUMBERS[0], *CONDITIONAL]
     return NUMBERS if algorithm is Algorithm.CMAES else [*NUMBERS, *CONDITIONAL]
 
 
@@ -65,6 +67,7 @@ def loss_of(configuration: dict[str, Scalar]) -> float:
 Step = tuple[str, int, Any]
 
 
+# GP fits a model only after ten results, and takes a second for each proposal then: sixteen trials are what it needs.
 def play(proposer: Proposer, trials: int, *, parallel: int = 3) -> tuple[list[dict[str, Scalar]], list[Step]]:
     """Run a job with `parallel` trials at once and every way to end; return the proposals and what was recorded."""
     proposals: list[dict[str, Scalar]] = []
@@ -122,7 +125,7 @@ def test_values_are_allowed_and_have_their_types(algorithm: Algorithm) -> None:
 
 @pytest.mark.parametrize("algorithm", [*MIXED, Algorithm.GRID])
 def test_a_parameter_exists_exactly_where_its_condition_holds(algorithm: Algorithm) -> None:
-    proposals, _ = play(make(algorithm), 24)
+    proposals, _ = play(make(algorithm), 16)
     for configuration in proposals:
         assert ("momentum" in configuration) == (configuration["optimizer"] == "sgd")
         assert ("nesterov" in configuration) == (configuration.get("momentum", 0) >= 0.5)  # type: ignore[operator]
@@ -131,11 +134,11 @@ def test_a_parameter_exists_exactly_where_its_condition_holds(algorithm: Algorit
 
 @pytest.mark.parametrize("algorithm", ALL)
 def test_a_restored_job_goes_on_as_if_nothing_had_happened(algorithm: Algorithm) -> None:
-    trials = 15 if algorithm is Algorithm.GP else 30
+    trials = 18 if algorithm is Algorithm.GP else 30
     proposals, steps = play(make(algorithm), trials)
     expensive = algorithm is Algorithm.GP
     cuts = [
-        index for index, step in enumerate(steps) if step[0] == "add" and (not expensive or step[1] in (0, 7, 12, 14))
+        index for index, step in enumerate(steps) if step[0] == "add" and (not expensive or step[1] in (0, 7, 15, 17))
     ]
     for cut in cuts:
         restored = make(algorithm)
@@ -147,25 +150,25 @@ def test_a_restored_job_goes_on_as_if_nothing_had_happened(algorithm: Algorithm)
 @pytest.mark.parametrize("algorithm", ALL)
 def test_asking_changes_nothing(algorithm: Algorithm) -> None:
     proposer, quiet = make(algorithm), make(algorithm)
-    _, steps = play(proposer, 13)
+    _, steps = play(proposer, 17)
     for step in steps:
         take(quiet, step)
-    first = proposer.propose(number=13)
+    first = proposer.propose(number=17)
     proposer.propose(number=99)
-    assert proposer.propose(number=13) == first == quiet.propose(number=13)
+    assert proposer.propose(number=17) == first == quiet.propose(number=17)
 
 
 @pytest.mark.parametrize("algorithm", ALL)
 def test_the_order_of_arrival_leaves_no_trace(algorithm: Algorithm) -> None:
     proposer = make(algorithm)
-    _, steps = play(proposer, 14)
-    expected = proposer.propose(number=14)
+    _, steps = play(proposer, 17)
+    expected = proposer.propose(number=17)
     backwards = make(algorithm)
     for step in reversed([step for step in steps if step[0] == "add"]):
         take(backwards, step)
     for step in reversed([step for step in steps if step[0] == "tell"]):
         take(backwards, step)
-    assert backwards.propose(number=14) == expected
+    assert backwards.propose(number=17) == expected
 
 
 @pytest.mark.parametrize("algorithm", ALL)
