@@ -95,15 +95,31 @@ class Curve:
         """Learning rate at the newest mark, if the trial said it."""
         return _optional(self._learning_rates[-1]) if self._learning_rates else None
 
-    def value_at(self, mark: int) -> float | None:
-        """Return the value at a mark, or None if it was not recorded."""
-        index = self._index(mark)
-        return None if index is None else self._values[index]
+    @property
+    def first(self) -> int:
+        """The oldest mark; 0 before the first."""
+        return self._marks[0] if self._marks else 0
 
-    def mean_at(self, mark: int) -> float | None:
-        """Return the running average at a mark, or None if it was not recorded."""
-        index = self._index(mark)
-        return None if index is None else self._means[index]
+    def has(self, mark: int) -> bool:
+        """Return whether a mark is recorded."""
+        index = bisect_left(self._marks, mark)
+        return index < len(self._marks) and self._marks[index] == mark
+
+    def value_at(self, mark: int) -> float:
+        """Return the value at a recorded mark.
+
+        Raises:
+            KeyError: The mark is not recorded; so also for `best_at` and `mean_at`.
+        """
+        return self._values[self._index(mark)]
+
+    def best_at(self, mark: int) -> float:
+        """Return the best value up to a recorded mark."""
+        return self._bests[self._index(mark)]
+
+    def mean_at(self, mark: int) -> float:
+        """Return the running average at a recorded mark."""
+        return self._means[self._index(mark)]
 
     def marks(self) -> tuple[int, ...]:
         """Return the recorded marks, rising."""
@@ -119,9 +135,11 @@ class Curve:
         for mark, value, best, mean, learning_rate in columns:
             yield MarkValue(mark=mark, value=value, best=best, mean=mean, learning_rate=_optional(learning_rate))
 
-    def _index(self, mark: int) -> int | None:
+    def _index(self, mark: int) -> int:
         index = bisect_left(self._marks, mark)
-        return index if index < len(self._marks) and self._marks[index] == mark else None
+        if index == len(self._marks) or self._marks[index] != mark:
+            raise KeyError(f"mark {mark} is not recorded; the curve has {self.first} to {self.mark}")
+        return index
 
 
 def _optional(learning_rate: float) -> float | None:

@@ -63,5 +63,4 @@ class StudyCurves:
 
     def pairs(self, mark: int) -> list[tuple[float, float]]:
         """Return (value at this mark, value at the last mark) of every completed trial that has both."""
-        found = ((curve.value_at(mark), curve.value) for curve in self._curves)
-        return [(early, final) for early, final in found if early is not None]
+        return [(curve.value_at(mark), curve.value) for curve in self._curves if curve.has(mark)]
