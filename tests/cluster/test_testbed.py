@@ -176,6 +176,56 @@ def test_an_eviction_marks_the_pod_as_disrupted(cluster: Cluster, namespace: str
         assert '"type": "DisruptionTarget"' in watching.stdout.read()
 
 
+def test_two_pods_of_a_job_find_each_other_by_name(cluster: Cluster, namespace: str) -> None:
+    script = """
+        if [ $JOB_COMPLETION_INDEX = 0 ]; then nc -l -p 9999 > /dev/termination-log
+        else until echo greetings | nc -w 2 team-0.team 9999; do sleep 0.2; done; fi
+    """
+    spec = {**pod(namespace, "any", script)["spec"], "subdomain": "team"}
+    labels = {"app": "team"}
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "team", "namespace": namespace},
+            "spec": {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": labels},
+        },
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "team", "namespace": namespace},
+            "spec": {
+                "completions": 2,
+                "parallelism": 2,
+                "completionMode": "Indexed",
+                "template": {"metadata": {"labels": labels}, "spec": spec},
+            },
+        },
+    )
+    cluster.kubectl("wait", "job/team", "-n", namespace, "--for=condition=Complete", "--timeout=40s")
+    pods = cluster.get("pods", "-n", namespace, "-l", "app=team")["items"]
+    states = [each["status"]["containerStatuses"][0]["state"]["terminated"] for each in pods]
+    assert sorted(state.get("message", "") for state in states) == ["", "greetings\n"]
+
+
+def test_a_restricted_pod_runs_where_only_such_are_admitted(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    script = "exec > /dev/termination-log 2>&1; id -u; touch /x; grep ^Seccomp: /proc/self/status"
+    with pytest.raises(TestbedError, match="violates PodSecurity"):
+        cluster.apply(pod(namespace, "free", script))
+    context = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    cluster.apply(pod(namespace, "restricted", script, securityContext=context))
+    said = ended(cluster, namespace, "restricted")["message"].splitlines()
+    assert said == ["65532", "touch: /x: Read-only file system", "Seccomp:\t2"]
+
+
 def test_an_image_archive_can_be_imported(cluster: Cluster, tmp_path: Path) -> None:
     archive = images.busybox_archive(runtime_of(cluster), tmp_path / "again.tar")
     assert images.BUSYBOX in cluster.import_image(archive)

@@ -89,11 +89,11 @@ class ControlPlane:
         self.instance.take_down()
 
 
-def start_control_plane(*, persistent: bool = False) -> ControlPlane:
+def start_control_plane(*, persistent: bool = False, size: str = "control-plane") -> ControlPlane:
     """Start a control plane of its own, after cleaning up what crashed ones left."""
     programs = binaries(BINARIES)
     clean_up()
-    instance = Instance.create("control-plane", persistent=persistent)
+    instance = Instance.create(size, persistent=persistent)
     try:
         return launch(instance, programs, Authority(instance.folder / "certificates"), Shape())
     except BaseException:

@@ -275,13 +275,20 @@ def _start_resolver(cluster: Cluster, node: Namespaces, program: Path) -> None:
     kubeconfig = cluster.authority.kubeconfig(folder / "coredns.kubeconfig", cluster.url, name, [])
     corefile = folder / "Corefile"
     corefile.write_text(
-        f""".:53 {{
+        # Two zones: within one, `template` would answer before `kubernetes` is asked. Nothing outside can be reached.
+        f"""{DOMAIN} in-addr.arpa {{
     bind {addresses.node}
     errors
     ready {addresses.node}:8181
     kubernetes {DOMAIN} in-addr.arpa {{
         kubeconfig {kubeconfig}
         ttl 1
+    }}
+}}
+. {{
+    bind {addresses.node}
+    template ANY ANY {{
+        rcode NXDOMAIN
     }}
 }}
 """

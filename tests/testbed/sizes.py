@@ -34,7 +34,7 @@ class Size:
 
 
 def _start_simulated(persistent: bool) -> ControlPlane:
-    plane = start_control_plane(persistent=persistent)
+    plane = start_control_plane(persistent=persistent, size="simulated")
     try:
         start_kwok(plane, nodes=2)
     except BaseException:
