@@ -87,13 +87,14 @@ class Reflector:
             self._set(body)
 
     async def wait_synced(self) -> None:
-        """Wait until the first list is complete."""
+        """Wait until the first list of this run is complete."""
         await self._synced.wait()
 
     async def run(self) -> None:
         """List and watch until cancelled; no error of the server ends it."""
         failures = 0
         since = ""
+        self._synced.clear()
         while True:
             try:
                 if not since:

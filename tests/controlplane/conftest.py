@@ -1,0 +1,34 @@
+"""A namespace for each test, and a client; the namespace is not waited for when it goes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from uuid import uuid4
+
+import pytest
+from tests.testbed.controlplane import ControlPlane
+
+from tuning_operator.backends.kubernetes.client import Client
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    name = f"test-{uuid4().hex[:8]}"
+    control_plane.kubectl("create", "namespace", name)
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+async def client(control_plane: ControlPlane) -> AsyncIterator[Client]:
+    async with await Client.connect(kubeconfig=str(control_plane.kubeconfig)) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="session")
+def crds(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane with our CRDs, served."""
+    control_plane.kubectl("apply", "--server-side", "-f", "crds/")
+    for name in ("tuningjobs", "trials"):
+        control_plane.kubectl("wait", "--for=condition=Established", f"crd/{name}.tuning-operator.io", "--timeout=20s")
+    return control_plane
