@@ -92,9 +92,14 @@ class Reflector:
 
     async def run(self) -> None:
         """List and watch until cancelled; no error of the server ends it."""
+        try:
+            await self._run()
+        finally:
+            self._synced.clear()
+
+    async def _run(self) -> None:
         failures = 0
         since = ""
-        self._synced.clear()
         while True:
             try:
                 if not since:
