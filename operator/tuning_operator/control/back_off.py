@@ -28,7 +28,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tuning_operator.control.base import AppliedControl, ControlRule, ControlVerdict
-from tuning_operator.curves.alarm import Alarm
+from tuning_operator.curves.alarm import NON_FINITE, Alarm
 from tuning_operator.curves.curve import Curve
 from tuning_operator.schema import RuleSettings
 
@@ -62,7 +62,7 @@ class BackOff(ControlRule):
         scale = max(applied.scale * self._settings.factor, self._settings.floor)
         if done >= self._settings.times or scale >= applied.scale:
             return None
-        restore = alarm.kind == "NonFinite"
+        restore = alarm.kind == NON_FINITE
         return ControlVerdict(
             scale=scale,
             restore=restore,

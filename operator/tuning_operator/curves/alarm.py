@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+NON_FINITE: Final = "NonFinite"
+"""The training loss is NaN or infinite: the weights are lost."""
+EXPLOSION: Final = "Explosion"
+"""The training loss is far above where it was; the weights may still be sound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +17,7 @@ class Alarm:
     """Something seen between the marks that cannot wait for the next one.
 
     Attributes:
-        kind: A word in PascalCase: ``NonFinite``, ``Explosion``.
+        kind: `NON_FINITE` or `EXPLOSION`.
         position: Where on the axis it was seen.
         numbers: What raised it, by name.
     """

@@ -39,7 +39,7 @@ class Curve:
         if not 1 <= mark.mark <= MARKS:
             raise ValueError(f"a mark lies between 1 and {MARKS}; this one is {mark.mark}")
         if mark.mark <= self.mark:
-            self.truncate(mark.mark)
+            self._truncate(mark.mark)
         self._marks.append(mark.mark)
         self._values.append(mark.value)
         self._bests.append(mark.best)
@@ -47,18 +47,11 @@ class Curve:
         self._learning_rates.append(math.nan if mark.learning_rate is None else mark.learning_rate)
         self._attempt = attempt
 
-    def truncate(self, mark: int) -> None:
+    def _truncate(self, mark: int) -> None:
         """Forget `mark` and every mark after it."""
         kept = bisect_left(self._marks, mark)
         del self._marks[kept:], self._values[kept:], self._bests[kept:], self._means[kept:]
         del self._learning_rates[kept:]
-
-    def copy(self) -> Curve:
-        """Return a curve that no longer changes with this one."""
-        twin = Curve()
-        for mark in self:
-            twin.append(mark, attempt=self._attempt)
-        return twin
 
     @property
     def mark(self) -> int:
@@ -95,31 +88,37 @@ class Curve:
         """Learning rate at the newest mark, if the trial said it."""
         return _optional(self._learning_rates[-1]) if self._learning_rates else None
 
-    @property
-    def first(self) -> int:
-        """The oldest mark; 0 before the first."""
-        return self._marks[0] if self._marks else 0
-
     def has(self, mark: int) -> bool:
         """Return whether a mark is recorded."""
-        index = bisect_left(self._marks, mark)
-        return index < len(self._marks) and self._marks[index] == mark
+        place = bisect_left(self._marks, mark)
+        return place < len(self._marks) and self._marks[place] == mark
 
-    def value_at(self, mark: int) -> float:
-        """Return the value at a recorded mark.
+    def index(self, mark: int) -> int:
+        """Return how many marks were recorded before this one.
 
         Raises:
-            KeyError: The mark is not recorded; so also for `best_at` and `mean_at`.
+            KeyError: The mark is not recorded; so also for `value_at` and its like.
         """
-        return self._values[self._index(mark)]
+        place = bisect_left(self._marks, mark)
+        if place == len(self._marks) or self._marks[place] != mark:
+            raise KeyError(f"mark {mark} is not recorded; those recorded are {list(self._marks)}")
+        return place
+
+    def value_at(self, mark: int) -> float:
+        """Return the value at a recorded mark."""
+        return self._values[self.index(mark)]
 
     def best_at(self, mark: int) -> float:
         """Return the best value up to a recorded mark."""
-        return self._bests[self._index(mark)]
+        return self._bests[self.index(mark)]
 
     def mean_at(self, mark: int) -> float:
         """Return the running average at a recorded mark."""
-        return self._means[self._index(mark)]
+        return self._means[self.index(mark)]
+
+    def learning_rate_at(self, mark: int) -> float | None:
+        """Return the learning rate at a recorded mark, if the trial said it."""
+        return _optional(self._learning_rates[self.index(mark)])
 
     def marks(self) -> tuple[int, ...]:
         """Return the recorded marks, rising."""
@@ -134,12 +133,6 @@ class Curve:
         columns = zip(self._marks, self._values, self._bests, self._means, self._learning_rates, strict=True)
         for mark, value, best, mean, learning_rate in columns:
             yield MarkValue(mark=mark, value=value, best=best, mean=mean, learning_rate=_optional(learning_rate))
-
-    def _index(self, mark: int) -> int:
-        index = bisect_left(self._marks, mark)
-        if index == len(self._marks) or self._marks[index] != mark:
-            raise KeyError(f"mark {mark} is not recorded; the curve has {self.first} to {self.mark}")
-        return index
 
 
 def _optional(learning_rate: float) -> float | None:

@@ -20,7 +20,8 @@ class Observation:
 
     Attributes:
         position: How far on the axis (steps, tokens, ...), in the axis' own units.
-        value: The objective in the user's own direction; may be NaN or infinite.
+        value: The objective, may be NaN or infinite. In the user's own direction as it comes from a trial; the engine
+            turns the sign of a maximised one before anything in `curves` sees it.
         time: Seconds since the epoch, by the trial's clock.
         learning_rate: In force, or None if the trial does not say.
     """
@@ -40,7 +41,8 @@ class Pulse:
 
     Attributes:
         position: How far on the axis.
-        count: Training steps in the window; 0 makes mean, minimum and maximum meaningless (NaN).
+        count: Finite losses in the window; 0 makes mean, minimum and maximum meaningless (NaN). With 0 here and in
+            `nonfinite` no step was trained since the last look, which says nothing about the trial.
         nonfinite: Losses that were NaN or infinite in this window.
     """
 
@@ -63,9 +65,10 @@ class MarkValue:
 
     Attributes:
         mark: 1 to `MARKS`; the fraction of the schedule is ``mark / MARKS``.
-        value: Interpolated between the evaluations on both sides.
-        best: Least value of any evaluation up to here.
-        mean: Mean of the values at all marks up to and including this one (the running average of Vizier's rule).
+        value: Interpolated between the evaluations on both sides; NaN or infinite as it was reported.
+        best: Least finite value up to here, of evaluations and of this curve at the marks; infinite without any.
+        mean: Mean of the values at all recorded marks up to and including this one (the running average of Vizier's
+            rule); never below `best`, and infinite as soon as one of the values is not finite.
     """
 
     mark: int

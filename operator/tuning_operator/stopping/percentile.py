@@ -19,7 +19,8 @@ Defaults:
 
 Failure modes:
     Few completed trials: silent, which is safe. Judging inside warm-up stops good configurations: keep ``after``
-    above it. Completed trials that all diverged give an infinite bar: nothing is stopped.
+    above it. Completed trials that all diverged give an infinite bar: nothing is stopped. A trial without one finite
+    loss is above every finite bar: it is stopped, and ``best`` is then infinite.
 """
 
 from __future__ import annotations
@@ -69,8 +70,8 @@ class Percentile(StoppingRule):
         return StopVerdict(
             reason="StoppedEarly",
             sentence=(
-                f"after {curve.fraction:.0%} its best loss {curve.best:.4g} is above {bar:.4g}, the "
-                f"{self._settings.percentile:g}th percentile of the running averages of {compared} completed trials"
+                f"after {curve.fraction:.0%} its best loss {curve.best:.4g} is above {bar:.4g}, which is percentile "
+                f"{self._settings.percentile:g} of the running averages of {compared} completed trials"
             ),
             inputs={"best": curve.best, "bar": bar, "percentile": self._settings.percentile},
             compared=compared,
