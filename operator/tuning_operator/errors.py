@@ -7,7 +7,8 @@ TuningError
  ├─ SamplerUnavailable     a search algorithm whose library is not installed here
  ├─ LogError               a recorded run that cannot be read or does not belong to this job
  ├─ ScrapeError            a trial's answer that could not be had or read
- └─ BackendError           trials cannot be run here, with the reason
+ ├─ BackendError           trials cannot be run here, with the reason
+ └─ RunNotFound            no run of that name; the text suggests the nearest
 """
 
 from __future__ import annotations
@@ -89,11 +90,16 @@ class BackendError(TuningError):
     """Trials cannot be run here."""
 
 
+class RunNotFound(TuningError):
+    """No run of that name, or no run directory at that path."""
+
+
 __all__ = [
     "BackendError",
     "LogError",
     "ManifestError",
     "Problem",
+    "RunNotFound",
     "SamplerUnavailable",
     "SchemaError",
     "ScrapeError",
