@@ -6,6 +6,7 @@ The operator renders a `TrialEnvironment`, the client parses it back; one class 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,7 +80,7 @@ class TrialEnvironment:
             seed=_integer(variables, names.ENV_SEED, 0),
             port=_integer(variables, names.ENV_PORT, 0),
             axis=variables.get(names.ENV_AXIS) or names.METRIC_STEP,
-            total=_number(names.ENV_TOTAL, total) if total else None,
+            total=_length(names.ENV_TOTAL, total) if total else None,
             checkpoint_uri=variables.get(names.ENV_CHECKPOINT_URI, ""),
             control=variables.get(names.ENV_CONTROL, ""),
             public_key=variables.get(names.ENV_PUBLIC_KEY, ""),
@@ -100,11 +101,14 @@ def _integer(variables: Mapping[str, str], name: str, default: int) -> int:
         raise ProtocolError(f"{name} must be a whole number; it is {text!r}") from None
 
 
-def _number(name: str, text: str) -> float:
+def _length(name: str, text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise ProtocolError(f"{name} must be a number; it is {text!r}") from None
+        number = math.nan
+    if not 0.0 < number < math.inf:
+        raise ProtocolError(f"{name} must be a number greater than 0; it is {text!r}")
+    return number
 
 
 def _parameters(text: str) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """What `GET /history?after=STEP` answers: every evaluation, so that a slow or restarted operator misses none.
 
-The body is JSON lines, oldest first: one `HistoryRecord` a line, only records with ``step > after``.
+The body is JSON lines in the order of reporting: one `HistoryRecord` a line, only records with ``step > after``. An
+answer may be a page of the whole; its header ``Tuning-Next`` is the ``cursor`` that continues it, until a page is
+empty. A trial that went back to a checkpoint reports steps again: to miss none, follow the cursor and not the step.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class HistoryRecord:
                 learning_rate=None if learning_rate is None else decode_number(learning_rate),
                 revision=int(parsed.get("revision", 0)),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ProtocolError(f"not a history record ({error}): {line[:120]!r}") from None
 
 
@@ -74,7 +76,7 @@ def parse_history(body: str) -> list[HistoryRecord]:
     Raises:
         ProtocolError: A line is not a record.
     """
-    return [HistoryRecord.from_json(line) for line in body.splitlines() if line.strip()]
+    return [HistoryRecord.from_json(line) for line in body.split("\n") if line.strip()]
 
 
 def render_history(records: Iterable[HistoryRecord]) -> str:

@@ -24,4 +24,7 @@ def decode_number(value: object) -> float:
         raise ValueError(f"expected a number, found {value!r}")
     if isinstance(value, str) and value not in ("NaN", "Infinity", "-Infinity"):
         raise ValueError(f"expected a number, found {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError("expected a number that a double can hold") from None

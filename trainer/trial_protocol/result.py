@@ -7,6 +7,7 @@ a termination message at 4,096 bytes, so the result is bounded.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,22 +46,34 @@ class TrialResult:
     revision: int = 0
 
     def to_json(self) -> str:
-        """Return at most `MAX_RESULT_BYTES` bytes of JSON; a long message is cut."""
-        parts = {
-            "outcome": self.outcome.value,
-            "step": self.step,
-            "attempt": self.attempt,
-            "values": {name: encode_number(value) for name, value in self.values.items()},
-            "checkpoint": self.checkpoint,
-            "message": self.message,
-            "revision": self.revision,
-        }
-        text = json.dumps(parts)
-        excess = len(text.encode()) - MAX_RESULT_BYTES
-        if excess > 0:
-            parts["message"] = json.dumps(self.message)[1 : -1 - excess].encode("ascii", "ignore").decode()[:200]
-            text = json.dumps(parts)
+        """Return at most `MAX_RESULT_BYTES` of ASCII JSON: a long message is cut, then the last values are left out.
+
+        Raises:
+            ProtocolError: It is too long without any message or values; the checkpoint is to blame.
+        """
+        message, values = self.message, {name: encode_number(value) for name, value in self.values.items()}
+        while len(text := self._render(message, values)) > MAX_RESULT_BYTES:
+            if message:
+                # A character takes at most 12 bytes, so this never cuts more than it must.
+                message = message[: -math.ceil((len(text) - MAX_RESULT_BYTES) / 12)]
+            elif values:
+                values.popitem()
+            else:
+                raise ProtocolError(f"a result has at most {MAX_RESULT_BYTES} bytes; shorten its checkpoint")
         return text
+
+    def _render(self, message: str, values: Mapping[str, float | str]) -> str:
+        return json.dumps(
+            {
+                "outcome": self.outcome.value,
+                "step": self.step,
+                "attempt": self.attempt,
+                "values": values,
+                "checkpoint": self.checkpoint,
+                "message": message,
+                "revision": self.revision,
+            }
+        )
 
     @classmethod
     def from_json(cls, text: str) -> TrialResult:
@@ -80,5 +93,5 @@ class TrialResult:
                 message=str(parsed.get("message", "")),
                 revision=int(parsed.get("revision", 0)),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ProtocolError(f"not a trial result ({error}): {text[:120]!r}") from None
