@@ -38,7 +38,7 @@ def check_control(subject: Subject) -> str:
             found = subject.client.metrics()
             raise Failed(
                 f"revision {message.revision} with scale {wanted:g} was accepted but not in force within "
-                f"{subject.patience:g} s; in force is revision {found.value(names.METRIC_CONTROL_REVISION):g} with scale "
+                f"{subject.patience:g} s; in force: revision {found.value(names.METRIC_CONTROL_REVISION):g}, scale "
                 f"{found.value(names.METRIC_LEARNING_RATE_SCALE):g}"
             )
     return f"followed to revision {revision + 2}, and took every message twice"
