@@ -67,7 +67,10 @@ def _up(name: str) -> None:
     size = SIZES[name]
     clean_up()
     for instance in instances():
-        if instance.persistent and instance.size == name:
+        if instance.persistent and instance.size == name and not instance.healthy:
+            logging.info("Taking down a %s of which not everything runs any more.", name)
+            instance.take_down()
+        elif instance.persistent and instance.size == name:
             logging.info("Already up.")
             _describe(instance)
             return

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import ssl
 import subprocess
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from tests.testbed.instance import Instance, clean_up
 BINARIES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 START_TIMEOUT = 60.0
 LOOPBACK = "127.0.0.1"
+_PORTS = range(20000, 32000)
 _CLOUD_CONTROLLERS = (
     "node-ipam-controller",
     "node-route-controller",
@@ -198,15 +201,22 @@ def _start_controllers(
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; all are held open together so that none is handed out twice."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that were free a moment ago, below those that the kernel gives to outgoing connections.
+
+    All are held open together, so that none is handed out twice.
+    """
+    ports: list[int] = []
+    with ExitStack() as held:
+        for port in random.SystemRandom().sample(_PORTS, k=len(_PORTS)):
+            probe = held.enter_context(socket.socket())
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise TestbedError("no free port on loopback")
 
 
 def answers(url: str, authority: Path | None = None, *, context: ssl.SSLContext | None = None) -> bool:

@@ -43,7 +43,7 @@ class Instance:
         folder = Path(tempfile.mkdtemp(prefix=f"{size}-", dir=runs))
         (folder / "logs").mkdir()
         owner = None if persistent else this_process().as_record()
-        instance = cls(folder, {"size": size, "owner": owner, "processes": [], "cgroups": []})
+        instance = cls(folder, {"size": size, "boot": boot(), "owner": owner, "processes": [], "cgroups": []})
         instance.save()
         if not persistent:
             instance._start_guard()
@@ -80,12 +80,21 @@ class Instance:
     @property
     def orphaned(self) -> bool:
         """Whether the process that was to take it down is gone."""
-        return not self.persistent and not Process(**self.record["owner"]).alive()
+        return not self.persistent and (self._of_another_boot or not Process(**self.record["owner"]).alive())
+
+    @property
+    def healthy(self) -> bool:
+        """Whether everything that was started still runs."""
+        return not self._of_another_boot and all(process.alive() for process in self.processes)
+
+    @property
+    def _of_another_boot(self) -> bool:
+        return bool(self.record["boot"] != boot())
 
     @property
     def processes(self) -> list[Process]:
-        """Its processes, in the order in which they were started."""
-        return [Process(**entry) for entry in self.record["processes"]]
+        """Its processes, in order of their start; none survives a boot of the machine."""
+        return [] if self._of_another_boot else [Process(**entry) for entry in self.record["processes"]]
 
     def save(self) -> None:
         """Write the record in one step, so that a crash leaves the old one or the new one."""
@@ -185,6 +194,11 @@ class Instance:
                 stderr=log,
                 start_new_session=True,
             )
+
+
+def boot() -> str:
+    """What tells this boot of the machine from another: process ids and start times repeat after one."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def runs_folder() -> Path:
