@@ -68,6 +68,18 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted(Event):
+    """The first record: what the job was when it started, so that a log is never taken up with another job's spec.
+
+    Attributes:
+        fixed: The parts of the spec that must not change, by name (``objective``, ``axis``, ``parameters``), each as
+            canonical JSON.
+    """
+
+    fixed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialProposed(Event):
     """A configuration was chosen; the trial exists from here on."""
 
@@ -140,6 +152,7 @@ class LimitReached(Event):
     limit: str
     """Field of ``spec.budget``: ``duration`` or ``gpuHours``."""
     used: float
+    """Seconds or GPU-hours; raising the budget above this number goes on with the job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +167,11 @@ class JobSuspended(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResumed(Event):
-    """The user asked to continue."""
+    """The user asked to continue, or a process took the job up again after a pause that is not to be counted.
+
+    A backend records it when it takes up a log whose process was gone or whose job was finished: the time since the
+    record before it then does not count against ``budget.duration``.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
