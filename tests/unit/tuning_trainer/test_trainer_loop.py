@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,7 +45,6 @@ class ScriptedTrial:
     reports: list[dict[str, float]] = field(default_factory=list)
 
     def poll(self, *, step: int) -> ControlMessage | None:
-        self.should_stop = self.stop_at is not None and step >= self.stop_at
         arrived = self.script.pop(step, None)
         self.control = arrived or self.control
         return arrived
@@ -61,6 +61,7 @@ class ScriptedTrial:
 
     def record_step(self, *, step: int, loss: float, learning_rate: float | None = None, **_: float | None) -> None:
         self.losses.append((step, loss))
+        self.should_stop = self.stop_at is not None and step >= self.stop_at
         self.learning_rates[step] = math.nan if learning_rate is None else learning_rate
 
     def report(self, **values: float | None) -> None:
@@ -186,7 +187,15 @@ def test_restore_goes_back_to_the_last_good_checkpoint_with_the_new_scale_and_ot
 
 def test_a_learning_rate_too_high_explodes_and_a_lower_one_from_the_last_good_checkpoint_does_not() -> None:
     hopeless = ScriptedTrial()
-    high = {"optimizer": "sgd", "lr": 0.5, "width": 16, "depth": 3, "steps": 80, "eval_every": 20, "augment": False}
+    high: dict[str, Any] = {
+        "optimizer": "sgd",
+        "lr": 0.5,
+        "width": 16,
+        "depth": 3,
+        "steps": 80,
+        "eval_every": 20,
+        "augment": False,
+    }
     ended, _ = train(hopeless, **high, nonfinite_seconds=1.0)
     assert ended.outcome is Outcome.NON_FINITE
     assert max(loss for _, loss in hopeless.losses if math.isfinite(loss)) > 100
