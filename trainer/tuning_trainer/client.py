@@ -49,7 +49,7 @@ def start(*, variables: Mapping[str, str] | None = None, rank: int | None = None
         sys.stderr.write("tuning: not in a tuning job; nothing is reported\n")
         return Trial(None)
     if rank is None:
-        rank = int(variables.get("RANK") or 0)
+        rank = _rank(variables.get("RANK") or "0")
     return Trial(environment, serve=rank == 0)
 
 
@@ -330,6 +330,12 @@ class Trial:
         if not self._finished:
             outcome, message = outcome_of(getattr(sys, "last_value", None), stopping=self.should_stop)
             self.finish(outcome, message=message)
+
+
+def _rank(text: str) -> int:
+    if not text.isdecimal():
+        raise ProtocolError(f"RANK must be a whole number from 0; it is {text!r}")
+    return int(text)
 
 
 def _checked_name(name: str) -> str:

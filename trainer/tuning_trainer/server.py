@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -62,16 +63,22 @@ class TrialServer:
         except (OSError, OverflowError) as error:
             raise ProtocolError(f"{names.ENV_PORT} is {port}, but this port cannot be served: {error}") from None
         self.port: Final[int] = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.25}, name="tuning-server", daemon=True
-        )
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="tuning-server", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop answering."""
-        self._server.shutdown()
+        self._closing = True
+        with suppress(OSError):
+            # The thread sleeps until somebody knocks: a loop that looks up now and then would wake for nothing.
+            socket.create_connection(("127.0.0.1", self.port), timeout=1.0).close()
+        self._thread.join(timeout=1.0)
         self._server.server_close()
-        self._thread.join()
+
+    def _serve(self) -> None:
+        while not self._closing:
+            self._server.handle_request()
 
 
 class _HttpServer(ThreadingHTTPServer):
@@ -98,7 +105,8 @@ class _HttpServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         with self._connections_lock:
             if len(self._connections) >= MAX_CONNECTIONS:
-                _hang_up(next(iter(self._connections)))
+                with suppress(OSError):
+                    next(iter(self._connections)).shutdown(socket.SHUT_RDWR)
             self._connections[request] = None
         super().process_request(request, client_address)
 
@@ -193,13 +201,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing: the output belongs to the training."""
-
-
-def _hang_up(connection: socket.socket) -> None:
-    try:
-        connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return
 
 
 def _last(query: Mapping[str, list[str]], name: str) -> str:
