@@ -63,14 +63,16 @@ class BackOff(ControlRule):
         if done >= self._settings.times or scale >= applied.scale:
             return None
         restore = alarm.kind == NON_FINITE
+        numbers = ", ".join(f"{name} {value:.4g}" for name, value in alarm.numbers.items())
         return ControlVerdict(
             scale=scale,
             restore=restore,
             quiet=self._settings.quiet,
             sentence=(
-                f"its training loss {'is not finite' if restore else 'exploded'}: learning rate scaled from "
-                f"{applied.scale:.4g} to {scale:.4g} (change {done + 1} of at most {self._settings.times})"
-                + (", from the last good checkpoint" if restore else "")
+                f"its training loss {'is not finite' if restore else 'exploded'} ({numbers}): the learning rate is "
+                f"scaled from {applied.scale:.4g} to {scale:.4g}"
+                f"{', from the last good checkpoint' if restore else ''} "
+                f"(change {done + 1} of at most {self._settings.times})"
             ),
-            inputs={**alarm.numbers, "scale": scale, "changes": float(done)},
+            inputs={**alarm.numbers, "before": applied.scale, "scale": scale, "change": float(done + 1)},
         )

@@ -55,6 +55,9 @@ class CoolDown(ControlRule):
             return None
         return ControlVerdict(
             begin_decay=True,
-            sentence=f"{curve.fraction:.0%} of the schedule is done: the final decay begins and ends with it",
+            sentence=(
+                f"{curve.fraction:.0%} of the schedule is done and its decay begins at {start:.0%}: "
+                "the learning rate falls from here to the end"
+            ),
             inputs={"fraction": curve.fraction, "start": start},
         )
