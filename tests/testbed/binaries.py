@@ -37,6 +37,7 @@ class Family:
     module: str
     packages: Mapping[str, str]
     version_arguments: tuple[str, ...] = ("--version",)
+    tags: str = ""
 
     @property
     def folder(self) -> Path:
@@ -97,6 +98,8 @@ FAMILIES = (
         "prometheus",
         _PROMETHEUS,
         {"prometheus": f"{_PROMETHEUS}/cmd/prometheus", "promtool": f"{_PROMETHEUS}/cmd/promtool"},
+        # Of thirty ways to discover targets, most of them a cloud's whole client library, one is ours.
+        tags="remove_all_sd,enable_kubernetes_sd",
     ),
 )
 NAMES = tuple(name for family in FAMILIES for name in family.packages)
@@ -196,7 +199,18 @@ def _build(names: list[str]) -> None:
         _LOG.info("Building %s %s (minutes the first time); log: %s", ", ".join(names), family.version, log)
         started = time.monotonic()
         with tempfile.TemporaryDirectory(dir=family.built) as fresh, log.open("w") as output:
-            command = ["go", "build", "-p", "2", "-ldflags", family.linker_flags(), "-o", fresh + "/"]
+            command = [
+                "go",
+                "build",
+                "-p",
+                "2",
+                "-tags",
+                family.tags,
+                "-ldflags",
+                family.linker_flags(),
+                "-o",
+                fresh + "/",
+            ]
             packages = [_family(name).packages[name] for name in names]
             try:
                 subprocess.run(
