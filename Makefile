@@ -60,6 +60,7 @@ lint: setup ## Check format, style and the layers of docs/architecture.md
 .PHONY: typecheck
 typecheck: setup ## mypy, strict
 	$(BIN)/mypy
+	$(BIN)/mypy --package tests.testbed
 
 .PHONY: generate
 generate: setup ## Write the CRDs from the models
@@ -68,6 +69,19 @@ generate: setup ## Write the CRDs from the models
 .PHONY: verify
 verify: generate ## Regenerate everything that is generated; fail on any difference
 	git diff --exit-code -- crds
+
+.PHONY: cluster-up
+cluster-up: setup ## Start a cluster with one real node (root); ARGS="--size control-plane" for an API server alone
+	$(BIN)/python -m tests.testbed up $(ARGS)
+
+.PHONY: cluster-down
+cluster-down: setup ## End what cluster-up started
+	$(BIN)/python -m tests.testbed down
+
+.PHONY: testbed
+testbed: setup ## Build the test bed's binaries ahead of the tests
+	$(BIN)/python -m tests.testbed build etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet \
+		kube-proxy coredns kwok
 
 .PHONY: requirements
 requirements: $(filter .tools/bin/uv,$(UV)) ## Pin every dependency again, with hashes
