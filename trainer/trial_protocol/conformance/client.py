@@ -117,8 +117,9 @@ class TrialClient:
         return Metrics(samples=samples, evaluation_steps=steps, open_metrics=open_metrics)
 
     def history(self, *, after: int | None = None, cursor: str | None = None, limit: int | None = None) -> HistoryPage:
-        """Ask for the history; without a limit all pages of it."""
+        """Ask for the history; without a limit all pages of it, but not for ever what is added meanwhile."""
         records: list[HistoryRecord] = []
+        largest = 0
         while True:
             given = {names.QUERY_AFTER: after, names.QUERY_CURSOR: cursor, names.QUERY_LIMIT: limit}
             query = urlencode({name: value for name, value in given.items() if value is not None})
@@ -129,7 +130,8 @@ class TrialClient:
                 raise Failed(f"GET /history is not JSON lines of evaluations: {error}") from None
             records += page
             following = answer.headers.get(names.HEADER_NEXT.lower(), "")
-            if limit is not None or not page or not following or following == cursor:
+            largest = max(largest, len(page))
+            if limit is not None or len(page) < largest or not page or following in ("", cursor):
                 return HistoryPage(records=records, cursor=following)
             cursor = following
 
