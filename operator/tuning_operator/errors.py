@@ -7,6 +7,7 @@ TuningError
  ├─ SamplerUnavailable     a search algorithm whose library is not installed here
  ├─ LogError               a recorded run that cannot be read or does not belong to this job
  ├─ ScrapeError            a trial's answer that could not be had or read
+ │   └─ ScrapeTimeout      a trial that did not answer in time
  ├─ BackendError           trials cannot be run here, with the reason
  └─ RunNotFound            no run of that name; the text suggests the nearest
 """
@@ -86,6 +87,10 @@ class ScrapeError(TuningError):
     """A trial's answer could not be had or read."""
 
 
+class ScrapeTimeout(ScrapeError):
+    """A trial did not give its whole answer in time."""
+
+
 class BackendError(TuningError):
     """Trials cannot be run here."""
 
@@ -103,6 +108,7 @@ __all__ = [
     "SamplerUnavailable",
     "SchemaError",
     "ScrapeError",
+    "ScrapeTimeout",
     "SearchSpaceExhausted",
     "TuningError",
 ]
