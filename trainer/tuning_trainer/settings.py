@@ -55,7 +55,7 @@ class TrainingSettings:
     eval_every: int = option(20, "steps between evaluations", minimum=1)
     checkpoint_every: int = option(
         0,
-        "steps between checkpoints; 0 writes them at evaluations, at most 0.5 %% of the time",
+        "steps between checkpoints; 0 writes them at evaluations, at most 0.2 %% of the time",
         minimum=0,
     )
     nonfinite_seconds: float = option(

@@ -45,9 +45,13 @@ class ScriptedTrial:
     reports: list[dict[str, float]] = field(default_factory=list)
 
     def poll(self, *, step: int) -> ControlMessage | None:
+        self._look_at(step)
         arrived = self.script.pop(step, None)
         self.control = arrived or self.control
         return arrived
+
+    def _look_at(self, step: int) -> None:
+        self.should_stop = self.stop_at is not None and step >= self.stop_at
 
     @property
     def history(self) -> list[HistoryRecord]:
@@ -61,7 +65,7 @@ class ScriptedTrial:
 
     def record_step(self, *, step: int, loss: float, learning_rate: float | None = None, **_: float | None) -> None:
         self.losses.append((step, loss))
-        self.should_stop = self.stop_at is not None and step >= self.stop_at
+        self._look_at(step)
         self.learning_rates[step] = math.nan if learning_rate is None else learning_rate
 
     def report(self, **values: float | None) -> None:
