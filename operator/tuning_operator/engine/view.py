@@ -73,10 +73,26 @@ class TrialView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateView:
+    """A finalist and what its retraining with other seeds gave, in the user's own direction.
+
+    Attributes:
+        candidate: Number of the search trial.
+        results: One for each seed that has one.
+        mean: Over all seeds; None while one of them has no result.
+    """
+
+    candidate: int
+    results: tuple[float, ...]
+    mean: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobView:
     """The whole job.
 
     Attributes:
+        best: The best trial: of the search, or, once all finalists are retrained, the one with the best mean.
         finished: Why the job is over (``TrialsCompleted``, ``TargetReached``, ``BudgetExhausted``,
             ``SearchSpaceExhausted``, ``TooManyFailures``, ``Cancelled``), or None while it goes on.
         compute_seconds: Process seconds used by all trials.
@@ -85,6 +101,8 @@ class JobView:
         learning_rate_changes: Enforced control decisions.
         rank_correlation: Spearman correlation between early and final results; None while too few are complete.
         wrong_stop_rate: Share of audited would-be stops that ended among the best; None without audited trials.
+        candidates: Finalists of the evaluation, best mean first; empty before or without one.
+        ranking: Numbers of the search trials that may be the best, best first.
     """
 
     name: str
@@ -105,3 +123,5 @@ class JobView:
     wrong_stop_rate: float | None
     started: float | None
     updated: float | None
+    candidates: tuple[CandidateView, ...] = ()
+    ranking: tuple[int, ...] = ()

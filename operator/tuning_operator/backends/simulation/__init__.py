@@ -1,1 +1,1 @@
-"""Recorded curves on a virtual clock."""
+"""A whole job in memory: recorded or invented curves, a virtual clock, and the engine that runs everywhere else."""
