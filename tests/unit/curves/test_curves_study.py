@@ -15,9 +15,7 @@ from tuning_operator.curves.study import StudyCurves
 
 def test_an_empty_study_has_nothing_to_compare_with() -> None:
     study = StudyCurves()
-    assert len(study) == 0
     assert study.completed(1) == 0
-    assert study.pairs(1) == []
     with pytest.raises(ValueError, match="no completed trial has a value at mark 7"):
         study.percentile_of_means(7, 10)
 
@@ -29,7 +27,7 @@ def test_the_percentile_is_that_of_numpy(curves: list[list[float]], mark: int, p
     means = [curve_of(values).mean_at(mark) for values in curves]
     expected = numpy.percentile(means, percentile)
     assert study.percentile_of_means(mark, percentile) == pytest.approx(expected, rel=1e-9, abs=1e-6)
-    assert study.completed(mark) == len(study) == len(curves)
+    assert study.completed(mark) == len(curves)
 
 
 def test_infinite_averages_sort_last_and_never_make_a_percentile_that_is_no_number() -> None:
@@ -43,12 +41,6 @@ def test_infinite_averages_sort_last_and_never_make_a_percentile_that_is_no_numb
 def test_a_curve_counts_at_the_marks_it_has() -> None:
     study = study_of([[1.0] * 10, [2.0] * 20])
     assert [study.completed(mark) for mark in (10, 11, 20, 21)] == [2, 1, 1, 0]
-
-
-def test_pairs_join_early_values_with_final_ones() -> None:
-    study = study_of([[3.0, 2.0, 1.0], [4.0], [5.0, math.nan, 6.0]])
-    assert study.pairs(1) == [(3.0, 1.0), (4.0, 4.0), (5.0, 6.0)]
-    assert repr(study.pairs(2)) == repr([(2.0, 1.0), (math.nan, 6.0)])
 
 
 def test_a_percentile_does_not_slow_down_with_the_number_of_trials() -> None:
