@@ -99,7 +99,11 @@ KINDS: Final = (
             Column(name="LR", path=".status.learningRate", description="Learning rate in force"),
             Column(name="LR-Scale", path=".spec.control.learningRateScale", type="number"),
             Column(name="Attempt", path=".status.attempt", type="integer", wide=True),
-            Column(name="Reason", path=".status.reason", description="Why it ended"),
+            Column(
+                name="State",
+                path=".status.conditions[?(@.type=='Running')].reason",
+                description="What it does, or why it ended",
+            ),
             Column(name="Age", path=".metadata.creationTimestamp", type="date"),
         ),
         selectable=(".spec.job", ".spec.desired"),

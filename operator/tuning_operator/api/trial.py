@@ -23,6 +23,17 @@ class Desired(StrEnum):
     STOPPED = "Stopped"
 
 
+class StopReason(StrEnum):
+    """Why a trial is to be stopped; it becomes the reason of its end."""
+
+    STOPPED_EARLY = "StoppedEarly"
+    TARGET_REACHED = "TargetReached"
+    NON_FINITE = "NonFinite"
+    METRICS_UNAVAILABLE = "MetricsUnavailable"
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    CANCELLED = "Cancelled"
+
+
 class Control(Manifest):
     """What the running trainer is to apply; sent again until the trial reports the revision."""
 
@@ -59,6 +70,8 @@ class TrialSpec(Manifest):
     """Position of the proposal in the job's log."""
     desired: Desired = Desired.RUNNING
     """Running, Paused (the checkpoint stays, the GPU is free) or Stopped."""
+    stop_reason: StopReason | None = None
+    """With desired Stopped: what was decided; left out it counts as Cancelled."""
     control: Control = Control()
 
 
@@ -79,7 +92,11 @@ class TrialStatus(Manifest):
 
     observed_generation: int | None = None
     conditions: Conditions = ()
+    """Running, Finished, and Queued where a queue holds the trial back."""
     attempt: int = 0
+    """How often it was started: over several nodes, how often rank 0 was."""
+    pod: Annotated[str, Field(max_length=253)] | None = None
+    """Pod of the newest attempt; over several nodes, of rank 0."""
     value: Number | None = None
     """Newest value of the objective."""
     best: Number | None = None
@@ -101,6 +118,10 @@ class TrialStatus(Manifest):
     start_time: datetime | None = None
     completion_time: datetime | None = None
     gpu_seconds: Number | None = None
+    """Seconds times GPUs held, over all pods, up to accountedUntil."""
+    compute_seconds: Number | None = None
+    """Seconds that its pods ran, over all pods, up to accountedUntil."""
+    accounted_until: datetime | None = None
 
 
 class Trial(Manifest):

@@ -180,10 +180,21 @@ class Client:
         finally:
             response.close()
 
-    async def apply(self, resource: Resource, body: Object, *, subresource: str = "", dry_run: bool = False) -> Object:
-        """Make the fields in `body` so, by server-side apply, and own them; create the object if it is not there."""
+    async def apply(
+        self,
+        resource: Resource,
+        body: Object,
+        *,
+        subresource: str = "",
+        manager: str = FIELD_MANAGER,
+        dry_run: bool = False,
+    ) -> Object:
+        """Make the fields in `body` so, by server-side apply, and own them; create the object if it is not there.
+
+        Fields that `manager` applied before and leaves out now are removed; those of other managers stay.
+        """
         namespace, name = key_of(body)
-        query = {"fieldManager": FIELD_MANAGER, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
+        query = {"fieldManager": manager, "force": "true"} | ({"dryRun": "All"} if dry_run else {})
         return await self._request(
             "apply",
             "PATCH",
@@ -234,15 +245,22 @@ class Client:
         )
 
     async def delete(
-        self, resource: Resource, *, namespace: str | None, name: str, uid: str | None = None, grace: int | None = None
+        self,
+        resource: Resource,
+        *,
+        namespace: str | None,
+        name: str,
+        uid: str | None = None,
+        grace: int | None = None,
+        foreground: bool = False,
     ) -> None:
-        """Delete an object and, in the background, what it owns.
+        """Delete an object and what it owns: in the background, or `foreground`, before the object itself is gone.
 
         Raises:
             NotFound: There is none.
             Conflict: An object of this name is there, but not the one with this uid.
         """
-        options: Object = {"propagationPolicy": "Background"}
+        options: Object = {"propagationPolicy": "Foreground" if foreground else "Background"}
         if uid is not None:
             options["preconditions"] = {"uid": uid}
         if grace is not None:

@@ -13,15 +13,19 @@ from typing import Any
 
 from trial_protocol import names as protocol
 from trial_protocol.environment import TrialEnvironment
-from tuning_operator.api.trial import Desired, TrialSpec
+from tuning_operator.api.trial import TrialSpec
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes import labels
+from tuning_operator.backends.kubernetes.outcome import EXIT_TERMINATED, EXITS_NO_COMMAND
 from tuning_operator.backends.kubernetes.resources import JOBS, SERVICES, TRIALS, Object, name_of
 from tuning_operator.errors import BackendError
 
 
 def render_job(trial: Object, *, spec: TuningJobSpec, public_key: str, queue: Mapping[str, str]) -> Object:
-    """Return the Job of a Trial, as it is applied.
+    """Return the Job of a Trial that is to run, as it is created.
+
+    It is never changed afterwards: a trial that is paused or stopped loses its Job, and suspension is left to queues,
+    in front of which a Job is created suspended (docs/adr/0007).
 
     Args:
         trial: The Trial object, with its uid.
@@ -41,13 +45,12 @@ def render_job(trial: Object, *, spec: TuningJobSpec, public_key: str, queue: Ma
         "parallelism": spec.trial.nodes,
         "completionMode": "Indexed" if spec.trial.nodes > 1 else "NonIndexed",
         "backoffLimit": spec.trial.retries,
-        "podFailurePolicy": _failure_policy(_container(template["spec"])["name"]),
+        "podFailurePolicy": _failure_policy(container_name(template)),
         "podReplacementPolicy": "Failed",
         "template": template,
     }
-    if labels.LABEL_QUEUE not in queue:
-        # With a queue, suspension belongs to the queue's controller; applying it here would fight over the field.
-        body["suspend"] = wanted.desired is not Desired.RUNNING
+    if labels.LABEL_QUEUE in queue:
+        body["suspend"] = True
     return {
         "apiVersion": JOBS.api_version,
         "kind": JOBS.kind,
@@ -93,6 +96,15 @@ def owner(body: Object) -> Object:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def container_name(template: Object) -> str:
+    """Return the name of the container that trains, of a pod template or a pod.
+
+    Raises:
+        BackendError: The annotation names a container that is not there.
+    """
+    return str(_container(template["spec"], template.get("metadata", {}).get("annotations"))["name"])
 
 
 def _template(spec: TuningJobSpec, wanted: TrialSpec, name: str, public_key: str, own: Mapping[str, str]) -> Object:
@@ -164,7 +176,7 @@ def _nodes(spec: TuningJobSpec, name: str) -> list[Object]:
     """Return what torch.distributed's ``env://`` rendezvous wants, over several nodes."""
     if spec.trial.nodes == 1:
         return []
-    index = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+    index = f"metadata.annotations['{labels.ANNOTATION_INDEX}']"
     return [
         {"name": "RANK", "valueFrom": {"fieldRef": {"fieldPath": index}}},
         {"name": "WORLD_SIZE", "value": str(spec.trial.nodes)},
@@ -187,7 +199,7 @@ def _mount(pod: Object, container: Object, *, claim: str) -> None:
 
 
 def _failure_policy(container: str) -> Object:
-    """Disruptions are not failures; a configuration that cannot work fails at once."""
+    """Disruptions are not failures, nor is a pod that somebody asked to end; what cannot work fails at once."""
     return {
         "rules": [
             {
@@ -195,11 +207,15 @@ def _failure_policy(container: str) -> Object:
                 "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
             },
             {
+                "action": "Ignore",
+                "onExitCodes": {"containerName": container, "operator": "In", "values": [EXIT_TERMINATED]},
+            },
+            {
                 "action": "FailJob",
                 "onExitCodes": {
                     "containerName": container,
                     "operator": "In",
-                    "values": [protocol.EXIT_CONFIGURATION_ERROR],
+                    "values": [protocol.EXIT_CONFIGURATION_ERROR, *EXITS_NO_COMMAND],
                 },
             },
         ]

@@ -17,6 +17,9 @@ PASSED_LABELS: Final = (LABEL_QUEUE, "kueue.x-k8s.io/priority-class")
 ANNOTATION_CONTAINER: Final = "kubectl.kubernetes.io/default-container"
 """Kubernetes' own way to say which of several containers is meant; otherwise the first one trains."""
 
+ANNOTATION_INDEX: Final = "batch.kubernetes.io/job-completion-index"
+"""Which of a Job's pods it is: its rank."""
+
 PORT_NAME: Final = "tuning"
 PORT: Final = 9464
 CHECKPOINT_MOUNT: Final = "/tuning/checkpoints"

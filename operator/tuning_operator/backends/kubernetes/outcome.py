@@ -16,6 +16,11 @@ from trial_protocol.result import Outcome, TrialResult
 from tuning_operator.backends.kubernetes.resources import Object, name_of
 from tuning_operator.engine.events import EndReason
 
+EXITS_NO_COMMAND: Final = (126, 127, 128)
+"""The command cannot be executed, or is not there: by a shell's convention, and by the container runtime's (128)."""
+EXIT_TERMINATED: Final = 143
+"""Ended by SIGTERM, that is because somebody asked: a queue, a drain, a person."""
+
 _NEVER_STARTS: Final = {
     "ErrImagePull": "the image cannot be pulled: check its name, the registry and imagePullSecrets",
     "ImagePullBackOff": "the image cannot be pulled: check its name, the registry and imagePullSecrets",
@@ -23,6 +28,7 @@ _NEVER_STARTS: Final = {
     "InvalidImageName": "the image's name is not valid",
     "CreateContainerConfigError": "the container refers to a ConfigMap, Secret or volume that does not exist",
     "CreateContainerError": "the container cannot be created: check command, mounts and security context",
+    "ImageInspectError": "the node cannot read the image: pull it again",
     "RunContainerError": "the container cannot be started: check that its command exists in the image",
 }
 
@@ -79,9 +85,13 @@ def pod_end(pod: Object, container: str) -> PodEnd | None:
     if result and result.outcome is Outcome.NON_FINITE:
         message = f"the loss is not finite any more{said}"
         return PodEnd(reason=EndReason.NON_FINITE, message=message, result=result)
-    if state.get("reason") in ("ContainerCannotRun", "StartError"):
-        message = f"the container cannot be started ({state.get('message', '')}): check that its command exists"
+    if state.get("reason") in ("ContainerCannotRun", "StartError") or (code in EXITS_NO_COMMAND and result is None):
+        why = f"exit code {code}: {state.get('message', '')}".rstrip(": ")
+        message = f"the command cannot be started ({why}): check that it exists in the image and may be executed"
         return PodEnd(reason=EndReason.CONFIGURATION_ERROR, message=message, result=result)
+    if code == EXIT_TERMINATED or (result and result.outcome is Outcome.INTERRUPTED):
+        message = f"the pod was asked to end (SIGTERM), and not by this operator{said}"
+        return PodEnd(reason=EndReason.PREEMPTED, message=message, result=result)
     why = status.get("message") or status.get("reason") or state.get("reason") or "no reason given"
     exit_part = "" if code is None else f" with exit code {code}"
     return PodEnd(reason=EndReason.FAILED, message=f"the pod failed{exit_part} ({why}){said}", result=result)

@@ -59,21 +59,20 @@ def test_the_template_is_passed_through_and_never_changed() -> None:
     assert template["spec"]["containers"][0]["command"] == ["x"]
 
 
-@pytest.mark.parametrize(("desired", "suspended"), [("Running", False), ("Paused", True), ("Stopped", True)])
-def test_what_is_wanted_becomes_suspend(desired: str, suspended: bool) -> None:
-    assert rendered(desired=desired)["spec"]["suspend"] is suspended
-
-
-def test_with_a_queue_suspension_is_left_to_its_controller() -> None:
+def test_a_job_runs_at_once_unless_a_queue_is_named() -> None:
+    assert "suspend" not in rendered()["spec"]
     job = rendered(queue={labels.LABEL_QUEUE: "gpus"})
-    assert "suspend" not in job["spec"]
+    assert job["spec"]["suspend"] is True
     assert job["metadata"]["labels"][labels.LABEL_QUEUE] == "gpus"
 
 
-def test_disruptions_are_no_failures_and_a_bad_configuration_fails_at_once() -> None:
-    ignore, fail = rendered()["spec"]["podFailurePolicy"]["rules"]
-    assert ignore == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-    assert fail["onExitCodes"] == {"containerName": "train", "operator": "In", "values": [64]}
+def test_disruptions_are_no_failures_and_what_cannot_work_fails_at_once() -> None:
+    disrupted, asked, fail = rendered()["spec"]["podFailurePolicy"]["rules"]
+    assert disrupted == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    assert asked["action"] == "Ignore"
+    assert asked["onExitCodes"] == {"containerName": "train", "operator": "In", "values": [143]}
+    assert fail["action"] == "FailJob"
+    assert fail["onExitCodes"] == {"containerName": "train", "operator": "In", "values": [64, 126, 127, 128]}
 
 
 def test_the_annotated_container_trains() -> None:
@@ -81,8 +80,10 @@ def test_the_annotated_container_trains() -> None:
         "metadata": {"annotations": {labels.ANNOTATION_CONTAINER: "second"}},
         "spec": {"containers": [{"name": "first", "image": "i"}, {"name": "second", "image": "i"}]},
     }
-    first, second = rendered(spec(template=template))["spec"]["template"]["spec"]["containers"]
+    job = rendered(spec(template=template))["spec"]
+    first, second = job["template"]["spec"]["containers"]
     assert "env" not in first
+    assert job["podFailurePolicy"]["rules"][-1]["onExitCodes"]["containerName"] == "second"
     assert second["ports"] == [{"name": "tuning", "containerPort": labels.PORT, "protocol": "TCP"}]
 
 

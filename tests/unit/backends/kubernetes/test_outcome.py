@@ -37,6 +37,8 @@ NON_FINITE = TrialResult(outcome=Outcome.NON_FINITE, message="loss is NaN at ste
             EndReason.CONFIGURATION_ERROR,
             "no such file",
         ),
+        (pod("Failed", state=terminated(exitCode=127, reason="Error")), EndReason.CONFIGURATION_ERROR, "exit code 127"),
+        (pod("Failed", state=terminated(exitCode=143, reason="Error")), EndReason.PREEMPTED, "asked to end"),
         (pod("Failed", message="The node was low on memory"), EndReason.FAILED, "low on memory"),
         (pod("Succeeded", state=terminated(exitCode=0)), EndReason.COMPLETED, ""),
     ],
