@@ -188,6 +188,10 @@ def test_slow_clients_lock_nobody_out(tmp_path: Path) -> None:
             for _ in range(3):
                 assert scrape(trial)["eval_loss"] == 0.5
             assert time.monotonic() - started < server.CLIENT_TIMEOUT
+            assert slow[0].recv(1) == b"", "the oldest connection is given up"
+            slow[-1].settimeout(0.01)
+            with pytest.raises(TimeoutError):
+                slow[-1].recv(1)
         finally:
             for connection in slow:
                 connection.close()
@@ -208,6 +212,7 @@ def test_a_reader_that_does_not_read_holds_nothing_up(tmp_path: Path) -> None:
 
 
 def test_a_client_that_says_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert server._Handler.timeout == server.CLIENT_TIMEOUT
     monkeypatch.setattr(server._Handler, "timeout", 0.05)
     with serving(tmp_path) as trial:
         assert trial.port is not None
