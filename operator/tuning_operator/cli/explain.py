@@ -6,10 +6,12 @@ import math
 
 from tuning_operator.cli import documents, reading, words
 from tuning_operator.cli.documents import Document
+from tuning_operator.cli.plan import first_fraction
 from tuning_operator.engine.decisions import Decision
 from tuning_operator.engine.events import EndReason, Role
 from tuning_operator.engine.view import JobView, TrialState, TrialView
 from tuning_operator.errors import RunNotFound
+from tuning_operator.schema import RuleSettings
 
 
 def find_trial(view: JobView, wanted: str) -> TrialView:
@@ -19,7 +21,7 @@ def find_trial(view: JobView, wanted: str) -> TrialView:
         RunNotFound: The job has no such trial; the text says which there are.
     """
     for trial in view.trials:
-        if wanted in (str(trial.number), trial.name) or wanted.lstrip("0") == str(trial.number):
+        if wanted in (str(trial.number), trial.name) or (wanted.isdecimal() and int(wanted) == trial.number):
             return trial
     numbers = [trial.number for trial in view.trials]
     there = f"its trials are {min(numbers)} to {max(numbers)}" if numbers else "it has no trials yet"
@@ -108,7 +110,7 @@ def why_no_decision(view: JobView, trial: TrialView) -> list[str]:
     """Return the likely reasons, from the rules' settings and from what was there to compare."""
     if trial.role is Role.EVALUATION:
         return ["It retrains a finalist with a new seed; rules leave such trials alone."]
-    rules = [*view.spec.stopping, *view.spec.control]
+    rules = [*view.spec.control, *view.spec.stopping]
     if not rules:
         return ["The job has no rules: neither spec.stopping nor spec.control names one."]
     if trial.state is TrialState.PENDING or not trial.points:
@@ -131,13 +133,13 @@ def _completed_before(view: JobView, trial: TrialView) -> int:
     )
 
 
-def _why_silent(rule: object, trial: TrialView, completed: int) -> str:
+def _why_silent(rule: RuleSettings, trial: TrialView, completed: int) -> str:
     name = str(getattr(rule, "rule", type(rule).__name__))
-    after = getattr(rule, "after", None)
+    after = first_fraction(rule)
     needed = getattr(rule, "minimum_trials", None)
-    if after is not None and trial.fraction < after:
-        return f"{name} judges after {words.percent(after)} of the schedule; it was at {words.percent(trial.fraction)}."
+    if trial.fraction < after:
+        return f"{name} acts after {words.percent(after)} of the schedule; it was at {words.percent(trial.fraction)}."
     if needed is not None and completed < needed:
         return f"{name} needs {words.count(needed, 'completed trial')} to compare with; there were {completed}."
-    judged = sum(1 for point in trial.points if after is None or point.fraction >= after)
-    return f"{name} had no objection at any of its {words.count(judged, 'mark')}."
+    judged = sum(1 for point in trial.points if point.fraction >= after)
+    return f"{name} saw no reason to act at any of its {words.count(judged, 'mark')}."

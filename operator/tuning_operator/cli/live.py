@@ -93,7 +93,7 @@ def _budget(name: str, fraction: float, text: str, width: int) -> Text:
 
 def _bar(fraction: float, width: int, style: str = "cyan") -> Text:
     filled = round(min(max(fraction, 0.0), 1.0) * width)
-    return Text.assemble(("━" * filled, style), ("━" * (width - filled), "bright_black"))
+    return Text.assemble(("━" * filled, style), ("─" * (width - filled), "bright_black"))
 
 
 def _chosen(view: JobView, room: int) -> tuple[list[TrialView], list[TrialView]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -198,10 +196,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
-    except BrokenPipeError:
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(ExitCode.OK)
     except OSError as error:
         _explain_error(output, f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
         sys.exit(ExitCode.ENVIRONMENT)

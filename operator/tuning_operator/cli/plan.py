@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 from tuning_operator.api.tuning_job import TuningJob, TuningJobSpec
 from tuning_operator.cli import words
 from tuning_operator.control.base import ControlRule
+from tuning_operator.control.cool_down import CoolDownSettings
 from tuning_operator.control.registry import CONTROL_RULES
 from tuning_operator.curves.marks import MARKS
 from tuning_operator.schema import Mode, RuleSettings, format_duration
@@ -71,7 +72,7 @@ def _rules(spec: TuningJobSpec) -> list[str]:
     lines = ["Rules, in the order in which they are asked; ● marks where one may act, · where it is silent:", ""]
     for settings in (*spec.control, *spec.stopping):
         rule = known[str(getattr(settings, "rule", ""))]
-        allowed = acting_marks(rule, settings)
+        allowed = acting_marks(settings)
         lines.append(f"  {rule.name:<12} {_strip(allowed)}  {_when(rule, settings, allowed, spec)}")
         lines.append(f"  {'':<12} {_purpose(settings)}")
         if settings.mode is Mode.OBSERVE:
@@ -79,13 +80,17 @@ def _rules(spec: TuningJobSpec) -> list[str]:
     return lines
 
 
-def acting_marks(rule: _Rule, settings: RuleSettings) -> list[int]:
+def acting_marks(settings: RuleSettings) -> list[int]:
     """Return the marks (1 to `MARKS` - 1) at or just before which a rule may act."""
-    start = float(getattr(settings, "after", 0.0))
-    if issubclass(rule, ControlRule) and (last := getattr(settings, "fraction", None)) is not None:
-        start = 1 - float(last)
-    first = max(math.ceil(start * MARKS - _ROUNDING), 1)
+    first = max(math.ceil(first_fraction(settings) * MARKS - _ROUNDING), 1)
     return list(range(first, MARKS))
+
+
+def first_fraction(settings: RuleSettings) -> float:
+    """Return the fraction of the schedule before which a rule never acts."""
+    if isinstance(settings, CoolDownSettings):
+        return 1 - settings.fraction
+    return float(getattr(settings, "after", 0.0))
 
 
 def _when(rule: _Rule, settings: RuleSettings, allowed: Sequence[int], spec: TuningJobSpec) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Final
 
 _BARS: Final = "▁▂▃▄▅▆▇█"
-_SPREAD_FOR_LOG: Final = 20.0
+_SPREAD_FOR_LOG: Final = 10.0
 
 
 def useful_log(values: Sequence[float]) -> bool:
-    """Whether a logarithmic axis shows more: all positive and more than a factor of 20 apart."""
+    """Whether a logarithmic axis shows more: all positive and more than a factor of ten apart."""
     finite = [value for value in values if math.isfinite(value)]
     return bool(finite) and min(finite) > 0 and max(finite) / min(finite) > _SPREAD_FOR_LOG
 

@@ -59,7 +59,7 @@ def rate(value: float | None) -> str:
 
 
 def _exponent(text: str) -> str:
-    return text.replace("e-0", "e-").replace("e+0", "e+")
+    return text.replace("e-0", "e-").replace("e+0", "e")
 
 
 def scalar(value: Scalar) -> str:
