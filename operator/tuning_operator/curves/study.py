@@ -20,7 +20,7 @@ class StudyCurves:
     among them. Audited trials, which are never stopped, keep the sample from holding winners only.
 
     Per mark the running averages lie in one sorted array of doubles: a percentile is two look-ups, whatever the number
-    of trials; adding a curve is a binary search and a move of memory per mark (about 2 microseconds at 5,000 trials).
+    of trials; adding a curve is a binary search and a move of memory per mark (a few microseconds at 5,000 trials).
     """
 
     __slots__ = ("_means",)

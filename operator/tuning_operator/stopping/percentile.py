@@ -1,4 +1,4 @@
-"""Percentile: stop what is worse at its best than most completed trials were on average.
+"""Percentile: stop what is worse at its best than the best completed trials were on average.
 
 Formula:
     Stop trial i at mark t if ``best_i(t) > P_p { mean_j(t) : j completed }`` where ``best_i(t)`` is its least loss up
@@ -7,8 +7,8 @@ Formula:
 
 Source:
     Golovin et al. 2017, "Google Vizier: A Service for Black-Box Optimization", section 3.4.2 (median of running
-    averages). The low percentile is ours: the long average is the slack that keeps late bloomers alive. A window instead
-    of the whole average destroys the rule.
+    averages). The low percentile is ours: the long average is the slack that keeps late bloomers alive. A window
+    instead of the whole average destroys the rule.
 
 Inputs:
     The trial's best loss and fraction of the schedule; the running averages of completed trials at the same mark.

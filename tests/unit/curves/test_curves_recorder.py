@@ -177,6 +177,21 @@ def test_a_recorder_made_anew_without_the_history_joins_its_newest_mark_to_the_n
             assert mark.value == pytest.approx(whole.value_at(mark.mark), abs=1e-6)
 
 
+def test_rounding_at_a_mark_does_not_set_a_recorder_back() -> None:
+    """An evaluation a hair before a mark counts as the mark, for a recorder made anew as for an undisturbed one."""
+    near = observation(STEP * 3 * (1 - 1e-12), 4.0)
+    assert near.position < STEP * 3
+    after = observation(STEP * 3 + 7.3, 1.7)
+    undisturbed = record([observation(STEP, 5.0), near, after, observation(STEP * 5, 0.1)])
+    anew = record([near, after, observation(STEP * 5, 0.1)], curve=record([observation(STEP, 5.0), near]))
+    assert undisturbed.value_at(3) == 4.0
+    assert marks_of(anew) == marks_of(undisturbed)
+    again = observation(STEP * 3, 9.0)
+    assert marks_of(record([near, again])) == marks_of(record([near]))
+    assert record([near, again, observation(STEP * 4, 2.0)]).best == 2.0
+    assert record([near, observation(STEP * 3, 0.5), observation(STEP * 4, 2.0)]).best == 2.0
+
+
 def test_a_recorder_says_each_mark_once() -> None:
     curve = Curve()
     recorder = MarkRecorder(total=TOTAL, curve=curve)
