@@ -93,7 +93,7 @@ def from_line(line: str | bytes) -> Event:
 def _mark_reached(line: Mapping[str, Any]) -> MarkReached:
     """The kind that makes up nearly all of a log, without detours."""
     at = line["at"]
-    learning_rate = at.get("learning_rate")
+    learning_rate = at["learning_rate"]
     return MarkReached(
         sequence=_whole(line["sequence"]),
         time=_number(line["time"]),

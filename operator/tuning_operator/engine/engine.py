@@ -150,7 +150,7 @@ class Engine:
             trial=trial,
             attempt=attempt,
             rule=rule,
-            kind=alarm.kind,
+            alarm=alarm.kind,
             fraction=min(max(alarm.position / self._spec.axis.total, 0.0), 1.0),
             numbers=alarm.numbers,
         )

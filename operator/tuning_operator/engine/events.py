@@ -117,7 +117,9 @@ class AlarmRaised(Event):
     trial: int
     attempt: int
     rule: str
-    kind: str
+    """The stopping rule whose monitor saw it."""
+    alarm: str
+    """What was seen: ``NonFinite`` or ``Explosion``."""
     fraction: float
     numbers: Mapping[str, float]
 

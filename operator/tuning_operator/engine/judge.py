@@ -5,10 +5,10 @@ stopping rules, each in the order of the manifest. The first enforced answer end
 has just been changed is not stopped for what it did before. Rules that only observe, and all rules on an audited trial,
 write their decision once a trial and change nothing, so the round goes on.
 
-Gates: finalists that are retrained, trials that are to stop and jobs that are over are not judged, nor is the last mark:
-the schedule is done, so there is nothing left to save or to steer. Inside the quiet
-window after a change no stopping rule judges a mark; alarms have no quiet window, because their monitors forget
-everything at a change and see only what the trial did since it was applied.
+Gates: finalists that are retrained, trials that are to stop and jobs that are over are not judged, nor is the last
+mark: the schedule is done, so there is nothing left to save or to steer. Inside the quiet window after a change no
+stopping rule judges a mark. Alarms have no quiet window: their monitors forget everything at a change and see only what
+the trial did since it was applied.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Judge:
 
     def _alarm(self, trial: Trial, event: AlarmRaised) -> list[Decision]:
         round_ = _Round(trial, event, event.fraction)
-        alarm = Alarm(kind=event.kind, position=event.fraction * self._total, numbers=event.numbers)
+        alarm = Alarm(kind=event.alarm, position=event.fraction * self._total, numbers=event.numbers)
         for control, mode in self._control:
             change = control.judge_alarm(alarm, trial.curve, trial.control)
             if change is not None and round_.change(control.name, mode, change):
