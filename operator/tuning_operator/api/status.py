@@ -9,10 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from tuning_operator.api.parameters import Assignment
+from tuning_operator.api.record import MAX_JOB_RECORDS, JobRecord, Number
 from tuning_operator.schema import Manifest
-
-Number = Annotated[str, Field(max_length=32, pattern=r"^(-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|NaN|-?Infinity)$")]
-"""An observed number as text: NaN and infinity are not JSON, and 1.0 would come back as 1."""
 
 
 class ConditionStatus(StrEnum):
@@ -84,3 +82,5 @@ class TuningJobStatus(Manifest):
     """Share of audited trials that a rule would have stopped although they ended among the best."""
     start_time: datetime | None = None
     completion_time: datetime | None = None
+    records: Annotated[tuple[JobRecord, ...], Field(max_length=MAX_JOB_RECORDS)] = ()
+    """What concerns the whole job in its log: the start, suspensions, budgets that ran out, the end."""

@@ -11,7 +11,18 @@ from pydantic import Field
 
 from tuning_operator.api.metadata import API_VERSION, ObjectMeta
 from tuning_operator.api.parameters import Assignment, Choice, ParameterName
-from tuning_operator.api.status import Conditions, Number
+from tuning_operator.api.record import (
+    MAX_ALARMS,
+    MAX_ATTEMPTS,
+    MAX_DECISIONS,
+    Number,
+    RecordedAlarm,
+    RecordedAttempt,
+    RecordedDecision,
+    RecordedEnd,
+    RecordedMark,
+)
+from tuning_operator.api.status import Conditions
 from tuning_operator.schema import Manifest
 
 
@@ -68,23 +79,15 @@ class TrialSpec(Manifest):
     """Rules observe this trial and never touch it."""
     sequence: Annotated[int, Field(ge=0)] = 0
     """Position of the proposal in the job's log."""
+    proposed_at: Number = "0.0"
+    """When it was proposed, in seconds since the epoch."""
     desired: Desired = Desired.RUNNING
     """Running, Paused (the checkpoint stays, the GPU is free) or Stopped."""
     stop_reason: StopReason | None = None
     """With desired Stopped: what was decided; left out it counts as Cancelled."""
     control: Control = Control()
-
-
-class RecordedMark(Manifest):
-    """The curve at one mark of the schedule."""
-
-    mark: Annotated[int, Field(ge=1, le=64)]
-    value: Number
-    best: Number
-    mean: Number
-    learning_rate: Number | None = None
-    attempt: int = 1
-    sequence: Annotated[int, Field(ge=0)] = 0
+    decisions: Annotated[tuple[RecordedDecision, ...], Field(max_length=MAX_DECISIONS)] = ()
+    """What was decided about it and why, in the order of the job's log; desired and control follow from it."""
 
 
 class TrialStatus(Manifest):
@@ -115,6 +118,13 @@ class TrialStatus(Manifest):
             max_length=64, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mark"]}
         ),
     ] = ()
+    """The recorded curve: what rules judge."""
+    attempts: Annotated[tuple[RecordedAttempt, ...], Field(max_length=MAX_ATTEMPTS)] = ()
+    """The first attempt and the newest ones."""
+    alarms: Annotated[tuple[RecordedAlarm, ...], Field(max_length=MAX_ALARMS)] = ()
+    """The newest alarms."""
+    end: RecordedEnd | None = None
+    """The last word of the job's log on it."""
     start_time: datetime | None = None
     completion_time: datetime | None = None
     gpu_seconds: Number | None = None
