@@ -6,7 +6,7 @@ step, the loss as a number, an evaluation now and then, the learning rate by the
 gradient norm, checkpoints on disk, an open port, reporting and steering. Both must reach the same loss to the last bit,
 or the comparison counts for nothing.
 
-    python benchmarks/trainer.py --repetitions 7
+    python benchmarks/trainer.py --repetitions 5
 """
 
 from __future__ import annotations
@@ -132,8 +132,8 @@ def compare(kind: str, settings: TrainingSettings, device: torch.device, folder:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=sorted(TASKS), default="digits")
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--repetitions", type=int, default=7, help="the median of so many ratios counts")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--repetitions", type=int, default=5, help="the median of so many ratios counts")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="exit with 1 if the target is missed")
     arguments = parser.parse_args()
