@@ -34,8 +34,8 @@ def explain(view: JobView, trial: TrialView) -> list[str]:
         f"Trial {trial.number} of {view.name}: {words.parameters(trial.parameters, separator=', ')}",
         _standing(view, trial),
     ]
-    if trial.message:
-        lines.append(f"It says: {trial.message}")
+    if message := reading.message(view, trial):
+        lines.append(f"It says: {message}")
     decisions = reading.decisions_on(view, trial.number)
     lines.append("")
     if not decisions:

@@ -34,8 +34,12 @@ STATE_STYLES: Final = {
 _FAILED_STYLE: Final = "red"
 _BAR: Final = 10
 _CURVE: Final = 14
-_NARROW: Final = 76
-_WIDE: Final = 120
+_MEDIUM: Final = 76
+"""Columns from which curves are shown; an ordinary terminal has 80."""
+_WIDE: Final = 96
+"""Columns from which bars and remarks are shown."""
+_HUGE: Final = 130
+"""Columns from which parameters are shown."""
 _LEAST_ROWS: Final = 3
 _LATELY: Final = 3
 
@@ -118,17 +122,18 @@ def _hidden(trials: Sequence[TrialView]) -> str:
 
 def _trials(view: JobView, trials: Sequence[TrialView], width: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), expand=False, header_style="dim", pad_edge=False)
-    table.add_column("#", justify="right")
+    table.add_column("#", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("schedule", no_wrap=True)
-    table.add_column(view.spec.objective.metric, justify="right", no_wrap=True, max_width=14)
-    table.add_column("learning rate" if width >= _NARROW else "lr", no_wrap=True)
-    if width >= _NARROW:
-        table.add_column("curve", no_wrap=True, min_width=_CURVE)
+    table.add_column(_cut(view.spec.objective.metric, 14), justify="right", no_wrap=True)
+    table.add_column("learning rate" if width >= _MEDIUM else "lr", no_wrap=True)
+    # Only what follows may shrink when the terminal is too narrow for all.
+    if width >= _MEDIUM:
+        table.add_column("curve", overflow="crop")
+    if width >= _HUGE:
+        table.add_column("parameters", overflow="ellipsis", style="dim")
     if width >= _WIDE:
-        table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=1, style="dim")
-    if width >= _NARROW:
-        table.add_column("", no_wrap=True, overflow="ellipsis")
+        table.add_column("", overflow="ellipsis", style="dim")
     for trial in trials:
         table.add_row(*_row(view, trial, width))
     return table
@@ -141,7 +146,7 @@ def _row(view: JobView, trial: TrialView, width: int) -> list[RenderableType]:
     started = trial.state is not TrialState.PENDING
     schedule = Text()
     if started:
-        if width >= _NARROW:
+        if width >= _WIDE:
             schedule = _bar(trial.fraction, _BAR, style.removeprefix("bold ")) + Text(" ")
         schedule.append(f"{words.percent(trial.fraction):>5}")
     value = trial.result if trial.result is not None else trial.value
@@ -152,13 +157,18 @@ def _row(view: JobView, trial: TrialView, width: int) -> list[RenderableType]:
         Text(words.number(value) if started else "", style="bold green" if is_best else ""),
         _learning_rate(trial) if started else Text(),
     ]
-    if width >= _NARROW:
-        row.append(Text(sparkline([point.value for point in trial.points], width=_CURVE), style=style))
+    if width >= _MEDIUM:
+        curve = sparkline([point.value for point in trial.points], width=_CURVE)
+        row.append(Text(curve, style=style, no_wrap=True, overflow="crop"))
+    if width >= _HUGE:
+        row.append(Text(words.parameters(trial.parameters), no_wrap=True, overflow="ellipsis"))
     if width >= _WIDE:
-        row.append(Text(words.parameters(trial.parameters)))
-    if width >= _NARROW:
-        row.append(Text(_remark(view, trial), style="dim"))
+        row.append(Text(_remark(view, trial), no_wrap=True, overflow="ellipsis"))
     return row
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _learning_rate(trial: TrialView) -> Text:
@@ -174,11 +184,10 @@ def _learning_rate(trial: TrialView) -> Text:
 def _remark(view: JobView, trial: TrialView) -> str:
     if trial.role is Role.EVALUATION:
         return f"trial {trial.candidate} again, new seed"
-    if trial.message and trial.reason is not None and trial.reason is not EndReason.COMPLETED:
+    if (rule := reading.stopped_by(view, trial)) is not None:
+        return f"by {rule}"
+    if trial.message and trial.reason is not EndReason.COMPLETED:
         return trial.message
-    if trial.reason in (EndReason.STOPPED_EARLY, EndReason.NON_FINITE):
-        stops = [one for one in view.decisions if one.trial == trial.number and one.enforced and one.saved]
-        return f"by {stops[-1].rule}" if stops else ""
     if trial.attempt > 1:
         return f"attempt {trial.attempt}"
     return "audited" if trial.audited else ""

@@ -70,4 +70,5 @@ def _ended(view: JobView, trial: TrialView) -> str:
     value = words.number(trial.result) if trial.result is not None else "no value"
     place = f"{words.state(trial)} at {words.percent(trial.fraction)}"
     line = f"trial {trial.number} {place}: {view.spec.objective.metric} {value}"
-    return f"{line} ({trial.message})" if trial.message else line
+    message = reading.message(view, trial)
+    return f"{line} ({message})" if message else line

@@ -93,6 +93,20 @@ def learning_rate_changes(view: JobView, trial: int) -> list[Decision]:
     return [one for one in decisions_on(view, trial) if one.enforced and changes_learning_rate(one)]
 
 
+def stopped_by(view: JobView, trial: TrialView) -> str | None:
+    """Return the rule (or the budget) that ended this trial; None if it ended by itself or goes on."""
+    if trial.state is not TrialState.ENDED:
+        return None
+    stops = [one for one in decisions_on(view, trial.number) if one.enforced and one.action is Action.STOP]
+    return stops[-1].rule if stops else None
+
+
+def message(view: JobView, trial: TrialView) -> str:
+    """Return what is said about a trial's end, unless a decision on it says so already."""
+    told = trial.message
+    return "" if any(told in one.sentence for one in decisions_on(view, trial.number)) else told
+
+
 def saved_share(view: JobView) -> float:
     """Part of the compute that would have been used without stops, between 0 and 1."""
     whole = view.compute_seconds + view.compute_seconds_saved

@@ -86,7 +86,7 @@ def test_a_wide_terminal_shows_parameters() -> None:
     assert "lr=0.001  width=128  optimizer=adamw" in lines[5]
 
 
-@pytest.mark.parametrize("width", [60, 100, 160])
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
 @pytest.mark.parametrize("height", [14, 24, 50])
 @pytest.mark.parametrize("ended", [0, 40])
 def test_the_view_stays_inside_the_terminal(width: int, height: int, ended: int) -> None:
@@ -124,3 +124,22 @@ def test_the_picture_for_the_documentation_is_an_svg() -> None:
     svg = live_svg(small_view())
     assert svg.startswith("<svg")
     assert "★" in svg
+
+
+@pytest.mark.parametrize("width", [60, 76, 80, 96, 100, 130, 160])
+def test_long_messages_and_names_take_nothing_from_the_other_columns(width: int) -> None:
+    failed = make_trial(
+        1234,
+        state=TrialState.ENDED,
+        reason=EndReason.CONFIGURATION_ERROR,
+        fraction=0.5,
+        scale=0.125,
+        result=-0.00012345,
+        message="a long sentence about what went wrong " * 5,
+        parameters={f"parameter_{number}": 1.5 for number in range(20)},
+    )
+    lines = show(make_view((failed,), spec=make_spec(objective={"metric": "m" * 60})), width=width, height=24)
+    row = next(line for line in lines if "1234" in line)
+    for part in ("1234", "configuration error", "50 %", "-1.23e-4", "×0.125"):
+        assert part in row
+    assert max(map(len, lines)) <= width

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.cli.views import make_view, simulated_view
+from tests.unit.cli.views import make_view, write_run
 
 from tuning_operator.cli.exits import ExitCode, exit_code
 from tuning_operator.cli.main import main
@@ -28,10 +28,10 @@ spec:
 
 
 @pytest.fixture
-def view(monkeypatch: pytest.MonkeyPatch) -> JobView:
-    made = simulated_view(12, evaluated=1, finished="TrialsCompleted")
-    monkeypatch.setattr(LocalRuns, "load", lambda self, name: made)
-    return made
+def view(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JobView:
+    """The picture of the run `digits` below runs/ of the current directory."""
+    monkeypatch.chdir(tmp_path)
+    return write_run(tmp_path / "runs" / "digits")
 
 
 def call(*arguments: str) -> int:
@@ -94,16 +94,10 @@ def test_explain_as_text_and_json(view: JobView, capsys: pytest.CaptureFixture[s
     assert call("explain", "digits", "99") == ExitCode.USAGE
 
 
-def test_report_writes_the_page_and_the_table(
-    view: JobView, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = tmp_path / "digits"
-    run.mkdir()
-    (run / "events.jsonl").touch()
-    table = tmp_path / "table.csv"
-    assert call("report", str(run), "--csv", str(table)) == ExitCode.OK
-    assert (run / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
-    assert len(table.read_text(encoding="utf-8").splitlines()) == len(view.trials) + 1
+def test_report_writes_the_page_and_the_table(view: JobView, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("report", "digits", "--csv", "table.csv") == ExitCode.OK
+    assert Path("runs/digits/report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert len(Path("table.csv").read_text(encoding="utf-8").splitlines()) == len(view.trials) + 1
     assert "report.html" in capsys.readouterr().out
 
 

@@ -7,9 +7,16 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from tuning_operator.api.tuning_job import TuningJobSpec
+import yaml
+
+from tuning_operator.api.metadata import ObjectMeta
+from tuning_operator.api.tuning_job import TuningJob, TuningJobSpec
+from tuning_operator.backends.simulation.simulation import simulate
+from tuning_operator.backends.simulation.synthetic import SyntheticCurves
+from tuning_operator.engine.codec import to_line
 from tuning_operator.engine.decisions import Action, Decision
 from tuning_operator.engine.events import EndReason, Role
 from tuning_operator.engine.view import CurvePoint, JobView, TrialState, TrialView
@@ -294,3 +301,18 @@ def simulated_view(
         rank_correlation=0.82 if len(order) > 5 else None,
         wrong_stop_rate=0.0 if trials > 20 else None,
     )
+
+
+def write_run(directory: Path, *, trials: int = 16) -> JobView:
+    """Write a run directory whose log the real engine made, over invented trainings; return its picture."""
+    spec = make_spec(budget={"trials": trials, "parallel": 3}, control=[{"rule": "BackOff"}], audit=0.1)
+    job = TuningJob(metadata=ObjectMeta(name="digits"), spec=spec)
+    played = simulate(job, SyntheticCurves(total=2000, seed=1, seconds=4), seed=1)
+    directory.mkdir(parents=True)
+    manifest = job.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+    header = {"apiVersion": job.api_version, "kind": job.kind}
+    (directory / "job.yaml").write_text(yaml.safe_dump(header | manifest), encoding="utf-8")
+    (directory / "events.jsonl").write_text(
+        "".join(to_line(record).rstrip("\n") + "\n" for record in played.records), encoding="utf-8"
+    )
+    return played.view

@@ -150,7 +150,7 @@ def _trial_row(view: JobView, index: int) -> list[Cell]:
         text = "" if value is None else words.scalar(value)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         row.append(Cell(text, float(value) if is_number and value is not None else text))
-    remarks = [trial.message] if trial.message else []
+    remarks = [message] if (message := reading.message(view, trial)) else []
     if trial.audited:
         remarks.append("audited: rules only watched it")
     if trial.candidate is not None:
