@@ -131,7 +131,11 @@ class Engine:
             live.look(pulse)
             # Until the newest change is applied, the trial shows what the change is to cure.
             if is_watched and pulse.revision >= state.control.revision:
-                events.extend(self._alarm(trial, rule, alarm, pulse.attempt, time) for rule, alarm in live.watch(pulse))
+                events.extend(
+                    self._alarm(trial, rule, alarm, pulse.attempt, time)
+                    for rule, alarm in live.watch(pulse)
+                    if rule not in state.alarmed
+                )
         for observation in observations:
             loss = observation if job.sign > 0 else replace(observation, value=-observation.value)
             marks = live.evaluate(loss)
@@ -270,6 +274,10 @@ class Engine:
     def suspended(self) -> bool:
         """Whether the user asked to free everything and continue later."""
         return self._job.suspended
+
+    def active_seconds(self, *, time: float) -> float:
+        """Return how long the job has been at work by now, which is what ``budget.duration`` limits."""
+        return self._job.active_seconds(time)
 
     def view(self, *, time: float) -> JobView:
         """Return a picture of the whole job for people."""

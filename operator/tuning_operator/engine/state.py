@@ -49,6 +49,7 @@ class Trial:
         loss: The finite result as a loss, once ended; None if there is none.
         stopped: Why an enforced decision stopped it, and since then no rule judges it.
         observed: Rules whose decision was written down without being carried out; each says it once.
+        alarmed: Rules whose monitor raised an alarm in this attempt since the newest change; each does so once.
         quiet_until: Fraction of the schedule before which no stopping rule judges.
         restoring: Newest revision that asked for the last good checkpoint.
     """
@@ -68,6 +69,7 @@ class Trial:
     quiet_until: float = 0.0
     stopped: Decision | None = None
     observed: tuple[str, ...] = ()
+    alarmed: tuple[str, ...] = ()
     ended: TrialEnded | None = None
     loss: float | None = None
 
@@ -185,6 +187,7 @@ class Job:
         if event.attempt <= trial.attempt:
             return
         trial.attempt = event.attempt
+        trial.alarmed = ()
         trial.resumed = event.time
         if trial.started is None:
             trial.started = event.time
@@ -200,7 +203,8 @@ class Job:
             self._reach_target(trial)
 
     def _alarm(self, event: AlarmRaised) -> None:
-        self.trial(event.trial)
+        trial = self.trial(event.trial)
+        trial.alarmed = (*trial.alarmed, event.rule)
 
     def _ended(self, event: TrialEnded) -> None:
         trial = self.trial(event.trial)
@@ -241,6 +245,7 @@ class Job:
                 changes=changes,
                 last_change=decision.fraction,
             )
+            trial.alarmed = ()
             trial.quiet_until = max(trial.quiet_until, decision.fraction + decision.quiet)
             if decision.restore:
                 trial.restoring = decision.revision

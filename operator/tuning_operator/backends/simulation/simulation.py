@@ -138,17 +138,23 @@ class _Simulation:
 
     def say(self, kind: type[Event]) -> None:
         self._feed(self.engine.event(kind, time=self.time))
+        self._expect_limit()
 
     def run(self) -> None:
-        duration = self._job.spec.budget.duration
-        if duration is not None:
-            self.at(self.time + duration.total_seconds(), lambda: None)
+        self._expect_limit()
         self._settle()
         while self._heap and self.engine.finished is None:
             time, _, action = heapq.heappop(self._heap)
             self.time = max(self.time, time)
             action()
             self._settle()
+
+    def _expect_limit(self) -> None:
+        """Look again when the clock of the job runs out."""
+        duration = self._job.spec.budget.duration
+        if duration is not None:
+            left = duration.total_seconds() - self.engine.active_seconds(time=self.time)
+            self.at(self.time + max(left, 0.0), lambda: None)
 
     def _settle(self) -> None:
         """Do what is wanted until nothing changes any more."""
