@@ -109,7 +109,7 @@ class RecordedAlarm(Manifest):
     attempt: int
     rule: Name
     """Rule whose monitor it was."""
-    kind: Name
+    alarm: Name
     """What it saw."""
     fraction: Number
     """Where on the schedule."""
