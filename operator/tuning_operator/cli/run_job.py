@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,10 +38,9 @@ def run_job(file: Path, *, directory: Path | None, resume: bool, plain: bool, qu
         Watcher() if quiet else LiveWatcher(output) if output.live and not plain else PlainWatcher(output, since=shown)
     )
     view: JobView | None = None
-    try:
-        with watcher:
-            view = asyncio.run(run(job, directory=target, resume=resume, on_view=watcher.update))
-    except (KeyboardInterrupt, asyncio.CancelledError):
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError), watcher:
+        view = asyncio.run(run(job, directory=target, resume=resume, on_view=watcher.update))
+    if view is None or view.suspended:
         output.note(f"Interrupted; nothing is lost. Continue with: tuning run {file} --directory {target} --resume")
         return ExitCode.INTERRUPTED
     finish(view, directory=target, output=output)

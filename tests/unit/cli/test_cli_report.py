@@ -15,7 +15,7 @@ from tests.unit.cli.browser import browser_tab
 from tests.unit.cli.views import make_decision, make_spec, make_trial, make_view, simulated_view
 
 from tuning_operator.cli.report.importance import LEAST_TRIALS, importances
-from tuning_operator.cli.report.page import page
+from tuning_operator.cli.report.page import _script_json, page
 from tuning_operator.cli.report.picture import log_axis
 from tuning_operator.cli.results import results_csv
 from tuning_operator.engine.events import EndReason
@@ -190,3 +190,18 @@ def test_the_table_writes_a_message_with_commas_and_lines_as_one_cell() -> None:
     view: JobView = make_view((replace(make_trial(0), message='a, "b"\nc'),))
     rows = list(csv.DictReader(io.StringIO(results_csv(view))))
     assert rows[0]["message"] == 'a, "b"\nc'
+
+
+async def test_the_page_forbids_every_request_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page(VIEWS["empty"]), encoding="utf-8")
+    async with browser_tab() as tab:
+        await tab.open(path)
+        fetched = await tab.evaluate("fetch('http://127.0.0.1:9/').then(() => 'fetched', error => String(error))")
+        assert "Failed to fetch" in fetched
+        assert any("Content Security Policy" in complaint for complaint in tab.complaints)
+
+
+def test_figures_cannot_end_the_script_that_carries_them() -> None:
+    assert "<" not in _script_json({"text": "</script>"})
+    assert json.loads(_script_json({"text": "</script>"})) == {"text": "</script>"}

@@ -21,7 +21,11 @@
       layout[axis] = Object.assign({ gridcolor: colour("grid"), zeroline: false, linecolor: colour("line") }, layout[axis]);
     }
     layout.yaxis.automargin = true;
-    if (small) layout.legend = Object.assign({}, layout.legend, { entrywidth: 0.5, entrywidthmode: "fraction" });
+    if (small) {
+      const longest = Math.max(...copy.data.map((trace) => (trace.name || "").length));
+      if (longest <= 22) layout.legend = Object.assign({}, layout.legend, { entrywidth: 0.5, entrywidthmode: "fraction" });
+      else layout.height += 18 * (copy.data.length - 2);
+    }
     if (touch) layout.dragmode = false;
     if (small) layout.margin = Object.assign({}, layout.margin, { l: Math.min(layout.margin.l, 52), r: Math.min(layout.margin.r, 24) });
     return copy;
@@ -29,6 +33,7 @@
 
   const draw = () => Promise.all(Object.entries(figures).map(([name, figure]) => {
     const dressed = dress(figure);
+    document.getElementById(name).style.height = `${dressed.layout.height}px`;
     return Plotly.react(name, dressed.data, dressed.layout, { displaylogo: false, responsive: true, displayModeBar: false });
   }));
 

@@ -165,7 +165,7 @@ def evaluation(view: JobView) -> Picture | None:
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "mean of the retrainings",
+            "name": "their mean",
             "x": [finalist.mean for finalist in found],
             "y": labels,
             "marker": {"color": GREEN, "size": 18, "symbol": "line-ns", "line": {"color": GREEN, "width": 3}},
