@@ -1,14 +1,14 @@
 """BackOff: answer a divergence by a smaller learning rate instead of a stop.
 
 Formula:
-    On an alarm: ``scale <- max(scale * factor, floor)``, at most ``times`` times a trial. If the loss is not finite
-    any more, the trial first goes back to its last good checkpoint. For ``quiet`` of the schedule no stopping rule
-    judges it.
+    On an alarm: ``scale <- max(scale * factor, floor)``, at most ``times`` times a trial, from the last good
+    checkpoint. For ``quiet`` of the schedule no stopping rule judges the trial.
 
 Source:
     Rewinding and going on is how PaLM's spikes were handled (Chowdhery et al. 2022). The factor follows the runs of
     Step Law (arXiv 2503.04715): twice too low costs a median excess loss of 0.010, twice too high 0.015, eight times
-    too high 0.25. Erring low is cheap, so one halving from "just diverging" costs about 0.01.
+    too high 0.25. Erring low is cheap, so one halving from "just diverging" costs about 0.01. Weights that have
+    exploded are far from any good point: a smaller step alone rarely brings them back, hence the checkpoint.
 
 Inputs:
     A recorded alarm; the scale in force and how often this rule changed the trial before.
@@ -18,7 +18,7 @@ Defaults:
 
 Failure modes:
     A trial that diverges for another reason (data, precision) diverges again: after the last back-off the stopping
-    rules have their say. A trial without checkpoints cannot restore weights that are NaN: it diverges again at once.
+    rules have their say. A trial without checkpoints cannot go back: NaN stays NaN, and it diverges again at once.
 """
 
 from __future__ import annotations
@@ -62,16 +62,14 @@ class BackOff(ControlRule):
         scale = max(applied.scale * self._settings.factor, self._settings.floor)
         if done >= self._settings.times or scale >= applied.scale:
             return None
-        restore = alarm.kind == NON_FINITE
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in alarm.numbers.items())
         return ControlVerdict(
             scale=scale,
-            restore=restore,
+            restore=True,
             quiet=self._settings.quiet,
             sentence=(
-                f"its training loss {'is not finite' if restore else 'exploded'} ({numbers}): the learning rate is "
-                f"scaled from {applied.scale:.4g} to {scale:.4g}"
-                f"{', from the last good checkpoint' if restore else ''} "
+                f"its training loss {'is not finite' if alarm.kind == NON_FINITE else 'exploded'} ({numbers}): the "
+                f"learning rate is scaled from {applied.scale:.4g} to {scale:.4g}, from the last good checkpoint "
                 f"(change {done + 1} of at most {self._settings.times})"
             ),
             inputs={**alarm.numbers, "before": applied.scale, "scale": scale, "change": float(done + 1)},

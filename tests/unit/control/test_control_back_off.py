@@ -19,9 +19,10 @@ def answer(
 def test_an_explosion_halves_the_learning_rate_and_is_quiet_for_a_while() -> None:
     verdict = answer()
     assert verdict is not None
-    assert (verdict.scale, verdict.restore, verdict.begin_decay, verdict.quiet) == (0.5, False, False, 0.06)
+    assert (verdict.scale, verdict.restore, verdict.begin_decay, verdict.quiet) == (0.5, True, False, 0.06)
     assert verdict.sentence == (
-        "its training loss exploded (loss 12.5): the learning rate is scaled from 1 to 0.5 (change 1 of at most 3)"
+        "its training loss exploded (loss 12.5): the learning rate is scaled from 1 to 0.5, "
+        "from the last good checkpoint (change 1 of at most 3)"
     )
 
 

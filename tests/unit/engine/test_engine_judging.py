@@ -101,7 +101,7 @@ def test_finalists_are_not_judged():
 def test_a_change_is_wanted_with_the_next_revision_and_keeps_what_came_before():
     driver = with_one_completed(control=[COOL_DOWN, BACK_OFF], stopping=[DIVERGENCE])
     (first,) = driver.alarm(1, kind="Explosion", fraction=0.3)
-    assert (first.action, first.revision, first.scale, first.restore) == (Action.CHANGE_LEARNING_RATE, 1, 0.5, False)
+    assert (first.action, first.revision, first.scale, first.restore) == (Action.CHANGE_LEARNING_RATE, 1, 0.5, True)
     (second,) = driver.mark(1, 40, 1.0)
     assert (second.action, second.revision, second.scale) == (Action.BEGIN_DECAY, 2, 0.5)
     (third,) = driver.alarm(1, kind="NonFinite", fraction=0.85)
