@@ -118,6 +118,7 @@ def best(
     """Print the best parameters and nothing else, to be piped on."""
     from tuning_operator.cli import documents
     from tuning_operator.cli.source import LocalRuns
+    from tuning_operator.cli.summary import steering_sentences
 
     output: Output = context.obj
     view = LocalRuns(runs).load(job)
@@ -125,6 +126,8 @@ def best(
         output.error(f"no trial of {view.name} has a finite {view.spec.objective.metric} yet")
         raise typer.Exit(ExitCode.NO_RESULT)
     output.raw(documents.render(documents.plain_mapping(view.best.parameters), style))
+    for sentence in steering_sentences(view, view.best):
+        output.note(f"trial {view.best.number}: {sentence}")
 
 
 @app.command(epilog="Example: tuning explain digits 7")

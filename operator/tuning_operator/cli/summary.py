@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tuning_operator.cli import reading, words
+from tuning_operator.engine.decisions import Action
 from tuning_operator.engine.events import EndReason
-from tuning_operator.engine.view import JobView, TrialState
+from tuning_operator.engine.view import JobView, TrialState, TrialView
 
 
 def summary(view: JobView) -> list[str]:
@@ -18,6 +19,7 @@ def summary(view: JobView) -> list[str]:
     else:
         lines.append(f"Best:       trial {view.best.number} with {metric} {words.number(reading.score(view.best))}")
         lines += [f"              {name}: {words.scalar(value)}" for name, value in view.best.parameters.items()]
+        lines += [f"              {sentence}" for sentence in steering_sentences(view, view.best)]
         if view.best.checkpoint:
             lines.append(f"              checkpoint: {view.best.checkpoint}")
     lines += [f"Evaluated:  {sentence}" for sentence in evaluation_sentences(view)]
@@ -64,6 +66,18 @@ def compute_sentence(view: JobView) -> str:
         return f"{used}, nothing saved by stopping"
     share = words.percent(reading.saved_share(view))
     return f"{used}, about {words.duration(view.compute_seconds_saved)} saved by stopping early ({share} of the whole)"
+
+
+def steering_sentences(view: JobView, trial: TrialView) -> list[str]:
+    """Return what a reader of a trial's parameters must know besides: that its learning rate was changed."""
+    scaled = [
+        f"×{words.number(one.scale, digits=3)} at {words.percent(one.fraction)}"
+        for one in reading.learning_rate_changes(view, trial.number)
+        if one.action is Action.CHANGE_LEARNING_RATE
+    ]
+    if not scaled:
+        return []
+    return [f"its learning rate was changed while it trained: {', '.join(scaled)} of the schedule"]
 
 
 def evaluation_sentences(view: JobView) -> list[str]:

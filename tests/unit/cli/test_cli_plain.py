@@ -109,3 +109,14 @@ def test_the_summary_compares_finalists_with_what_tuning_said() -> None:
     )
     assert any("rank correlation of 0.5" in line for line in lines)
     assert any("25 % of the audited" in line for line in lines)
+
+
+def test_the_summary_says_when_the_parameters_alone_do_not_tell_the_learning_rate() -> None:
+    changes = tuple(
+        replace(CHANGE, sequence=number, trial=0, scale=0.5**number, fraction=0.1 * number) for number in (1, 2)
+    )
+    lines = summary(make_view((ENDED,), changes, best=ENDED))
+    assert (
+        "              its learning rate was changed while it trained: ×0.5 at 10 %, ×0.25 at 20 % of the schedule"
+        in lines
+    )
