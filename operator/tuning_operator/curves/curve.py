@@ -6,8 +6,11 @@ import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from typing import Final
 
 from tuning_operator.curves.marks import MARKS, MarkValue
+
+_WIDTH: Final = 4
 
 
 class Curve:
@@ -17,17 +20,15 @@ class Curve:
     from a checkpoint reaches marks again: the latest attempt counts, so appending a mark that is not above the newest
     first forgets that mark and everything after it.
 
-    Columns of doubles keep a full curve below 2.5 KB, because an engine holds thousands of them.
+    One array of doubles, four a mark, keeps a full curve near 2 KB, because an engine holds thousands of them.
     """
 
-    __slots__ = ("_attempt", "_bests", "_learning_rates", "_marks", "_means", "_values")
+    __slots__ = ("_attempt", "_marks", "_rows")
 
     def __init__(self) -> None:
         self._marks = array("B")
-        self._values = array("d")
-        self._bests = array("d")
-        self._means = array("d")
-        self._learning_rates = array("d")
+        self._rows = array("d")
+        """Value, best, mean and learning rate (NaN for none) of each mark, one after the other."""
         self._attempt = 0
 
     def append(self, mark: MarkValue, *, attempt: int) -> None:
@@ -41,17 +42,14 @@ class Curve:
         if mark.mark <= self.mark:
             self._truncate(mark.mark)
         self._marks.append(mark.mark)
-        self._values.append(mark.value)
-        self._bests.append(mark.best)
-        self._means.append(mark.mean)
-        self._learning_rates.append(math.nan if mark.learning_rate is None else mark.learning_rate)
+        learning_rate = math.nan if mark.learning_rate is None else mark.learning_rate
+        self._rows.extend((mark.value, mark.best, mark.mean, learning_rate))
         self._attempt = attempt
 
     def _truncate(self, mark: int) -> None:
         """Forget `mark` and every mark after it."""
         kept = bisect_left(self._marks, mark)
-        del self._marks[kept:], self._values[kept:], self._bests[kept:], self._means[kept:]
-        del self._learning_rates[kept:]
+        del self._marks[kept:], self._rows[_WIDTH * kept :]
 
     @property
     def mark(self) -> int:
@@ -66,17 +64,17 @@ class Curve:
     @property
     def value(self) -> float:
         """Value at the newest mark; infinite before the first."""
-        return self._values[-1] if self._values else math.inf
+        return self._rows[-4] if self._rows else math.inf
 
     @property
     def best(self) -> float:
         """Least finite value of any evaluation up to the newest mark; infinite if there is none."""
-        return self._bests[-1] if self._bests else math.inf
+        return self._rows[-3] if self._rows else math.inf
 
     @property
     def mean(self) -> float:
         """Mean of the values at all recorded marks; infinite before the first, or if one of them is not finite."""
-        return self._means[-1] if self._means else math.inf
+        return self._rows[-2] if self._rows else math.inf
 
     @property
     def attempt(self) -> int:
@@ -86,7 +84,7 @@ class Curve:
     @property
     def learning_rate(self) -> float | None:
         """Learning rate at the newest mark, if the trial said it."""
-        return _optional(self._learning_rates[-1]) if self._learning_rates else None
+        return _optional(self._rows[-1]) if self._rows else None
 
     def has(self, mark: int) -> bool:
         """Return whether a mark is recorded."""
@@ -106,19 +104,19 @@ class Curve:
 
     def value_at(self, mark: int) -> float:
         """Return the value at a recorded mark."""
-        return self._values[self.index(mark)]
+        return self._rows[_WIDTH * self.index(mark)]
 
     def best_at(self, mark: int) -> float:
         """Return the best value up to a recorded mark."""
-        return self._bests[self.index(mark)]
+        return self._rows[_WIDTH * self.index(mark) + 1]
 
     def mean_at(self, mark: int) -> float:
         """Return the running average at a recorded mark."""
-        return self._means[self.index(mark)]
+        return self._rows[_WIDTH * self.index(mark) + 2]
 
     def learning_rate_at(self, mark: int) -> float | None:
         """Return the learning rate at a recorded mark, if the trial said it."""
-        return _optional(self._learning_rates[self.index(mark)])
+        return _optional(self._rows[_WIDTH * self.index(mark) + 3])
 
     def marks(self) -> tuple[int, ...]:
         """Return the recorded marks, rising."""
@@ -130,8 +128,8 @@ class Curve:
 
     def __iter__(self) -> Iterator[MarkValue]:
         """Return every recorded mark, oldest first."""
-        columns = zip(self._marks, self._values, self._bests, self._means, self._learning_rates, strict=True)
-        for mark, value, best, mean, learning_rate in columns:
+        for place, mark in enumerate(self._marks):
+            value, best, mean, learning_rate = self._rows[_WIDTH * place : _WIDTH * (place + 1)]
             yield MarkValue(mark=mark, value=value, best=best, mean=mean, learning_rate=_optional(learning_rate))
 
 

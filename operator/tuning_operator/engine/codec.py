@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
+from sys import intern
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from tuning_operator.curves.marks import MarkValue
@@ -133,7 +134,7 @@ def _whole(value: object) -> int:
 
 def _text(value: object) -> str:
     if isinstance(value, str):
-        return value
+        return intern(value)
     raise ValueError(f"expected a text, found {value!r:.60}")
 
 

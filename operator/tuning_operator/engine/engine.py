@@ -131,20 +131,18 @@ class Engine:
             live.look(pulse)
             # Until the newest change is applied, the trial shows what the change is to cure.
             if is_watched and pulse.revision >= state.control.revision:
-                events.extend(
-                    self._alarm(trial, rule, alarm, pulse.attempt, time)
-                    for rule, alarm in live.watch(pulse)
-                    if rule not in state.alarmed
-                )
+                for rule, alarm in live.watch(pulse):
+                    if rule not in state.alarmed:
+                        events.append(self._alarm(trial, rule, alarm, pulse.attempt, time))
         for observation in observations:
             loss = observation if job.sign > 0 else replace(observation, value=-observation.value)
             marks = live.evaluate(loss)
             if marks and is_watched:
                 attempt = observation.attempt
-                events.extend(
+                events += [
                     MarkReached(sequence=self._take(), time=time, trial=trial, attempt=attempt, at=mark)
                     for mark in marks
-                )
+                ]
         return events
 
     def _alarm(self, trial: int, rule: str, alarm: Alarm, attempt: int, time: float) -> AlarmRaised:

@@ -13,6 +13,7 @@ the trial did since it was applied.
 
 from __future__ import annotations
 
+from sys import intern
 from typing import Any, Final
 
 from tuning_operator.api.tuning_job import TuningJobSpec
@@ -57,10 +58,10 @@ class Judge:
         """Return the decisions about an event that has just been folded; nothing changes by it."""
         if type(event) is MarkReached:
             trial = job.trials[event.trial]
-            curve = trial.curve
+            curve, mark = trial.curve, event.at.mark
             # A mark that the fold left out (a late one, of an attempt that is over) is not judged either.
-            is_newest = curve.mark == event.at.mark and curve.attempt == event.attempt
-            if is_newest and curve.mark < MARKS and _may_judge(job, trial):
+            is_newest = mark == curve.mark and event.attempt == curve.attempt
+            if is_newest and mark < MARKS and _may_judge(job, trial):
                 return self._mark(job, trial, event)
         elif type(event) is AlarmRaised:
             trial = job.trials[event.trial]
@@ -69,18 +70,22 @@ class Judge:
         return []
 
     def _mark(self, job: Job, trial: Trial, event: MarkReached) -> list[Decision]:
-        round_ = _Round(trial, event, trial.curve.fraction)
+        curve, fraction = trial.curve, event.at.mark / MARKS
+        round_: _Round | None = None  # Nearly all marks pass without a word, so nothing is made for them.
         for control, mode in self._control:
-            change = control.judge(trial.curve, trial.control)
-            if change is not None and round_.change(control.name, mode, change):
-                return round_.decisions
-        if round_.fraction < trial.quiet_until - _ROUNDING:
-            return round_.decisions
-        for rule, mode in self._stopping:
-            verdict = rule.judge(trial.curve, job.study)
-            if verdict is not None and round_.stop(rule.name, mode, verdict):
-                break
-        return round_.decisions
+            change = control.judge(curve, trial.control)
+            if change is not None:
+                round_ = round_ or _Round(trial, event, fraction)
+                if round_.change(control.name, mode, change):
+                    return round_.decisions
+        if fraction >= trial.quiet_until - _ROUNDING:
+            for rule, mode in self._stopping:
+                verdict = rule.judge(curve, job.study)
+                if verdict is not None:
+                    round_ = round_ or _Round(trial, event, fraction)
+                    if round_.stop(rule.name, mode, verdict):
+                        break
+        return [] if round_ is None else round_.decisions
 
     def _alarm(self, trial: Trial, event: AlarmRaised) -> list[Decision]:
         round_ = _Round(trial, event, event.fraction)
@@ -99,7 +104,10 @@ class Judge:
 
 
 class _Round:
-    """The decisions about one event, in order."""
+    """The decisions about one event, in order.
+
+    Sentences are interned: rules say the same of many trials, and the ledger keeps it all.
+    """
 
     __slots__ = ("_event", "_said", "_trial", "decisions", "fraction")
 
@@ -122,7 +130,7 @@ class _Round:
             action=Action.BEGIN_DECAY if begins else Action.CHANGE_LEARNING_RATE,
             mode=mode,
             enforced=enforced,
-            sentence=verdict.sentence,
+            sentence=intern(verdict.sentence),
             inputs=verdict.inputs,
             revision=control.revision + 1 if enforced else 0,
             scale=control.scale if verdict.scale is None else verdict.scale,
@@ -142,7 +150,7 @@ class _Round:
             action=Action.STOP,
             mode=mode,
             enforced=enforced,
-            sentence=verdict.sentence,
+            sentence=intern(verdict.sentence),
             reason=verdict.reason,
             inputs=verdict.inputs,
             compared=verdict.compared,

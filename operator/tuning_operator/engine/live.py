@@ -57,8 +57,7 @@ class Live:
         if pulse.attempt > self._attempt:
             self._attempt = pulse.attempt
             self.forget()
-        found = ((name, monitor.observe(pulse)) for name, monitor in self._monitors)
-        return [(name, alarm) for name, alarm in found if alarm is not None]
+        return [(name, alarm) for name, monitor in self._monitors if (alarm := monitor.observe(pulse)) is not None]
 
     def forget(self) -> None:
         """Let the monitors start anew: a change made the past incomparable."""

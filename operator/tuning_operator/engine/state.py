@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -38,7 +38,8 @@ from tuning_operator.engine.identity import check_same_job
 from tuning_operator.errors import LogError
 from tuning_operator.schema import Scalar
 
-_UNSTEERED: Final = AppliedControl(changes=MappingProxyType({}))
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
+_UNSTEERED: Final = AppliedControl(changes=_NONE)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -63,7 +64,6 @@ class Trial:
     curve: Curve = field(default_factory=Curve)
     attempt: int = 0
     started: float | None = None
-    resumed: float | None = None
     control: AppliedControl = _UNSTEERED
     restoring: int = 0
     quiet_until: float = 0.0
@@ -188,7 +188,6 @@ class Job:
             return
         trial.attempt = event.attempt
         trial.alarmed = ()
-        trial.resumed = event.time
         if trial.started is None:
             trial.started = event.time
 
@@ -211,6 +210,10 @@ class Job:
         if trial.ended is not None:
             return
         trial.ended = event
+        # Nobody judges it any more; what it has become stays, how often which rule spoke does not.
+        if trial.control.revision:
+            trial.control = replace(trial.control, changes=_NONE)
+        trial.observed = trial.alarmed = ()
         del self.active[event.trial]
         if event.value is not None and math.isfinite(event.value):
             trial.loss = self.sign * event.value
