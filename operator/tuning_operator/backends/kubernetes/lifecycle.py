@@ -180,7 +180,7 @@ def _waiting(seen: Seen, job: Object) -> list[tuple[str, str, timedelta | None]]
     patience = seen.spec.metrics.first_within if seen.spec else Metrics().first_within
     found = []
     for pod in look.living(look.of_job(seen.pods, job)):
-        problem = never_starts(pod)
+        problem = None if look.has_started(pod) else never_starts(pod)
         if problem is None:
             continue
         word = problem.partition(":")[0]

@@ -18,7 +18,8 @@ from tuning_operator.errors import BackendError
 _TOGETHER: Final = timedelta(seconds=60)
 """Pods of one trial that fail within this time failed for one cause: the other ranks follow the first."""
 _TELLING: Final = (EndReason.OUT_OF_MEMORY, EndReason.CONFIGURATION_ERROR, EndReason.NON_FINITE, EndReason.FAILED)
-_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+_END: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def of_job(pods: Iterable[Sight], job: Object) -> tuple[Sight, ...]:
@@ -60,15 +61,19 @@ def rank(pod: Object) -> int:
     return int(index or 0)
 
 
-def by_age(pods: Iterable[Object]) -> list[Object]:
-    """Return the pods, the oldest first."""
-    return sorted(pods, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), name_of(pod)))
+def by_age(pods: Iterable[Sight]) -> list[Sight]:
+    """Return the pods, the oldest first; of two made within one second, the one that went first."""
+    return sorted(
+        pods,
+        key=lambda sight: (sight.pod["metadata"].get("creationTimestamp", ""), sight.gone or _END, name_of(sight.pod)),
+    )
 
 
 def scraped_pod(pods: Iterable[Sight]) -> Object | None:
     """Return the pod whose metrics are the trial's: rank 0 of the newest attempt, if it runs and has an address."""
-    able = [pod for pod in living(pods) if runs(pod) and rank(pod) == 0 and pod["status"].get("podIP")]
-    return by_age(able)[-1] if able else None
+    able = [sight for sight in pods if sight.gone is None and runs(sight.pod) and rank(sight.pod) == 0]
+    addressed = [sight.pod for sight in by_age(able) if sight.pod["status"].get("podIP")]
+    return addressed[-1] if addressed else None
 
 
 def ends(pods: Iterable[Sight]) -> list[PodEnd]:
@@ -100,13 +105,15 @@ def newest_failed(pods: Iterable[Sight]) -> str | None:
 
 def newest_end(pods: Sequence[Sight]) -> PodEnd | None:
     """Return how the newest pod ended, also one that was deleted and said nothing."""
-    order = by_age(sight.pod for sight in pods)
-    if not order:
+    if not pods:
         return None
-    newest = next(sight for sight in pods if sight.pod is order[-1])
+    newest = by_age(pods)[-1]
     end = _end(newest.pod)
-    if end is None and newest.gone is not None:
-        return PodEnd(reason=EndReason.PREEMPTED, message=f"pod {name_of(newest.pod)} was deleted")
+    deleted = newest.gone is not None or newest.pod["metadata"].get("deletionTimestamp")
+    if deleted and (end is None or end.reason is EndReason.FAILED):
+        said = f" ({end.message})" if end is not None else ""
+        message = f"pod {name_of(newest.pod)} was deleted, and not by this operator{said}"
+        return PodEnd(reason=EndReason.PREEMPTED, message=message)
     return end
 
 

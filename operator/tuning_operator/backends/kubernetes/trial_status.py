@@ -86,7 +86,8 @@ def _conditions(seen: Seen, verdict: Verdict, recorded: Any) -> list[Object]:
 
 
 def _attempts(recorded: dict[str, Any], pods: tuple[Sight, ...]) -> tuple[int, str | None]:
-    started = look.by_age(sight.pod for sight in pods if look.rank(sight.pod) == 0 and look.has_started(sight.pod))
+    ranked = look.by_age(sight for sight in pods if look.rank(sight.pod) == 0)
+    started = [sight.pod for sight in ranked if look.has_started(sight.pod)]
     names = [name_of(pod) for pod in started]
     known = recorded.get("pod")
     if known in names:

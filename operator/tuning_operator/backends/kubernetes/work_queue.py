@@ -78,10 +78,9 @@ class WorkQueue(Generic[Key]):
         """Seconds that the key in front has waited; 0 when none does."""
         return self._clock() - next(iter(self._waiting.values())) if self._waiting else 0.0
 
-    @property
-    def idle(self) -> bool:
-        """Whether no key waits and no worker has one."""
-        return not self._waiting and not self._active
+    async def join(self) -> None:
+        """Wait until no key waits and no worker has one; those that come back later do not count."""
+        await self._order.join()
 
     def add(self, key: Key) -> None:
         """Let a worker look at `key` as soon as one is free; what was planned for later is included in that."""
@@ -125,6 +124,7 @@ class WorkQueue(Generic[Key]):
         if key in self._again:
             self._again.discard(key)
             self.add(key)
+        self._order.task_done()
 
     async def run(
         self,

@@ -72,8 +72,7 @@ async def test_one_key_has_one_worker_and_runs_again_when_it_was_added_meanwhile
         await settle()
         assert active == {"a": 1, "b": 1}
         go_on.set()
-        await settle()
-        assert queue.idle
+        await asyncio.wait_for(queue.join(), 5)
     assert runs == {"a": 2, "b": 1}
     assert most == {"a": 1, "b": 1}
 
