@@ -9,6 +9,7 @@ TuningError
  ├─ ScrapeError            a trial's answer that could not be had or read
  │   └─ ScrapeTimeout      a trial that did not answer in time
  ├─ BackendError           trials cannot be run here, with the reason
+ │   └─ TrialNotStarted    one trial's process could not be made
  └─ RunNotFound            no run of that name; the text suggests the nearest
 """
 
@@ -95,6 +96,10 @@ class BackendError(TuningError):
     """Trials cannot be run here."""
 
 
+class TrialNotStarted(BackendError):
+    """One trial's process could not be made."""
+
+
 class RunNotFound(TuningError):
     """No run of that name, or no run directory at that path."""
 
@@ -110,5 +115,6 @@ __all__ = [
     "ScrapeError",
     "ScrapeTimeout",
     "SearchSpaceExhausted",
+    "TrialNotStarted",
     "TuningError",
 ]
