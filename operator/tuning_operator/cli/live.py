@@ -158,7 +158,7 @@ def _row(view: JobView, trial: TrialView, width: int) -> list[RenderableType]:
         _learning_rate(trial) if started else Text(),
     ]
     if width >= _MEDIUM:
-        curve = sparkline([point.value for point in trial.points], width=_CURVE)
+        curve = sparkline([point.value for point in trial.points], width=_CURVE, log=not reading.maximises(view))
         row.append(Text(curve, style=style, no_wrap=True, overflow="crop"))
     if width >= _HUGE:
         row.append(Text(words.parameters(trial.parameters), no_wrap=True, overflow="ellipsis"))

@@ -16,15 +16,16 @@ def useful_log(values: Sequence[float]) -> bool:
     return bool(finite) and min(finite) > 0 and max(finite) / min(finite) > _SPREAD_FOR_LOG
 
 
-def sparkline(values: Sequence[float], *, width: int) -> str:
+def sparkline(values: Sequence[float], *, width: int, log: bool = True) -> str:
     """Draw the newest shape of `values` in at most `width` characters; ``!`` where a value is not finite.
 
-    Neighbouring values that share a character are averaged, so a long curve keeps its shape.
+    Neighbouring values that share a character are averaged, so a long curve keeps its shape. `log` allows a logarithmic height, which shows
+    the end of a falling loss and would hide the end of a rising accuracy.
     """
     if not values or width < 1:
         return ""
     cells = _squeeze(values, width)
-    if useful_log(cells):
+    if log and useful_log(cells):
         cells = [math.log(value) if math.isfinite(value) else value for value in cells]
     finite = [value for value in cells if math.isfinite(value)]
     if not finite:

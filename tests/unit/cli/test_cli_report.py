@@ -205,3 +205,12 @@ async def test_the_page_forbids_every_request_by_itself(tmp_path: Path) -> None:
 def test_figures_cannot_end_the_script_that_carries_them() -> None:
     assert "<" not in _script_json({"text": "</script>"})
     assert json.loads(_script_json({"text": "</script>"})) == {"text": "</script>"}
+
+
+def test_a_maximised_objective_keeps_a_linear_axis() -> None:
+    points = tuple(CurvePoint(fraction=mark / 50, value=mark / 50) for mark in range(1, 51))
+    trial = make_trial(0, points=points, fraction=1.0)
+    for direction, kind in (("Minimize", "log"), ("Maximize", None)):
+        spec = make_spec(objective={"metric": "accuracy", "direction": direction})
+        axis = figures_of(page(make_view((trial,), spec=spec)))["curves"]["layout"]["yaxis"]
+        assert axis.get("type") == kind

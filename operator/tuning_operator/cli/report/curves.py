@@ -54,7 +54,11 @@ def curves(view: JobView) -> Picture:
             data.append(_line(best, f"best: trial {trial.number}", "best", width=3, opacity=1))
     data += _marks(view, trials)
     return Picture(
-        **picture, figure={"data": data, "layout": layout(xaxis=_SCHEDULE, yaxis=axis_of(values, _metric(view)))}
+        **picture,
+        figure={
+            "data": data,
+            "layout": layout(xaxis=_SCHEDULE, yaxis=axis_of(values, _metric(view), log=not reading.maximises(view))),
+        },
     )
 
 

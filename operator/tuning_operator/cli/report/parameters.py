@@ -67,7 +67,7 @@ def _strip(view: JobView, index: int, parameter: Parameter) -> Picture:
             showlegend=False,
             margin={"l": 64, "r": 16, "t": 12, "b": 34},
             xaxis=_axis(parameter),
-            yaxis=axis_of(results, view.spec.objective.metric),
+            yaxis=axis_of(results, view.spec.objective.metric, log=not reading.maximises(view)),
         ),
     }
     return Picture(**picture, figure=figure)
@@ -126,7 +126,7 @@ def parallel(view: JobView) -> Picture:
             if place * len(_SHADES) // len(trials) != shade:
                 continue
             heights = [_height(parameter, trial) for parameter in axes]
-            heights.append(_share(trial.result or 0.0, results))
+            heights.append(_share(trial.result or 0.0, results, log=not reading.maximises(view)))
             told = [
                 words.scalar(trial.parameters[one.name]) if one.name in trial.parameters else "none" for one in axes
             ]
@@ -182,9 +182,9 @@ def _height(parameter: Parameter, trial: TrialView) -> float:
     return (float(value) - low) / (high - low)
 
 
-def _share(value: float, values: Sequence[float]) -> float:
+def _share(value: float, values: Sequence[float], *, log: bool) -> float:
     low, high = min(values), max(values)
-    if useful_log(values):
+    if log and useful_log(values):
         value, low, high = math.log(value), math.log(low), math.log(high)
     return (value - low) / (high - low) if high > low else 0.5
 

@@ -94,11 +94,11 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def axis_of(values: Sequence[float], title: str) -> dict[str, Any]:
-    """Return a value axis: logarithmic when that shows more."""
+def axis_of(values: Sequence[float], title: str, *, log: bool = True) -> dict[str, Any]:
+    """Return a value axis: logarithmic when that shows more, and `log` allows it."""
     axis: dict[str, Any] = {"title": {"text": safe(title)}}
     drawn = [value for value in values if math.isfinite(value)]
-    return axis | log_axis(min(drawn), max(drawn)) if useful_log(drawn) else axis
+    return axis | log_axis(min(drawn), max(drawn)) if log and useful_log(drawn) else axis
 
 
 def log_axis(low: float, high: float) -> dict[str, Any]:

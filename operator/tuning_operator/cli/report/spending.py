@@ -73,7 +73,7 @@ def progress(view: JobView) -> Picture:
         "layout": layout(
             height=360,
             xaxis={"title": {"text": f"compute used ({name})"}, "rangemode": "tozero"},
-            yaxis=axis_of(y, metric),
+            yaxis=axis_of(y, metric, log=not reading.maximises(view)),
         ),
     }
     return Picture(**picture, figure=figure)
