@@ -1,0 +1,85 @@
+"""A Study for every TuningJob: started when the job appears, and started anew, after a pause, when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from tuning_operator.backends.kubernetes import labels
+from tuning_operator.backends.kubernetes.reflector import Change, Key
+from tuning_operator.backends.kubernetes.resources import Object, key_of, name_of
+from tuning_operator.backends.kubernetes.site import Site
+from tuning_operator.backends.kubernetes.study import ObjectsChanged, Study
+from tuning_operator.backends.kubernetes.work_queue import BackOff
+from tuning_operator.errors import TuningError
+
+_log = logging.getLogger(__name__)
+_HEALTHY = 60.0
+"""Seconds after which earlier failures of a study are forgotten."""
+
+
+class Studies:
+    """All studies of one operator; `run` needs the site's reflectors to run beside it."""
+
+    def __init__(self, site: Site, *, back_off: BackOff | None = None) -> None:
+        self._site = site
+        self._back_off = back_off or BackOff()
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._studies: dict[Key, Study] = {}
+        self._group: asyncio.TaskGroup | None = None
+        site.tuning_jobs.listen(lambda change, body: self.hear_job(change, body))
+        site.trials.listen(lambda _, body: self._hear_trial(body))
+
+    @property
+    def keys(self) -> list[Key]:
+        """Return the jobs that have a study now."""
+        return list(self._tasks)
+
+    async def run(self) -> None:
+        """Drive all jobs until cancelled, from the moment that the caches are complete."""
+        await self._site.tuning_jobs.wait_synced()
+        await self._site.trials.wait_synced()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                for body in list(self._site.tuning_jobs.objects.values()):
+                    self.hear_job(Change.ADDED, body)
+                await asyncio.get_running_loop().create_future()
+        finally:
+            self._group = None
+
+    def hear_job(self, change: Change, body: Object) -> None:
+        """Take in that a TuningJob is there, has changed or is gone; saying so twice does no harm."""
+        key = key_of(body)
+        if key in self._studies:
+            self._studies[key].hear()
+        elif self._group is not None and change is not Change.DELETED and key not in self._tasks:
+            self._tasks[key] = self._group.create_task(self._drive(key))
+
+    def _hear_trial(self, body: Object) -> None:
+        job = (body["metadata"].get("labels") or {}).get(labels.LABEL_JOB)
+        study = self._studies.get((body["metadata"]["namespace"], job)) if job else None
+        if study is not None:
+            study.hear(name_of(body))
+
+    async def _drive(self, key: Key) -> None:
+        failures = 0
+        try:
+            while True:
+                study = self._studies[key] = Study(self._site, namespace=key[0], name=key[1])
+                began = asyncio.get_running_loop().time()
+                try:
+                    await study.run()
+                    body = self._site.tuning_jobs.get(*key)
+                    if body is None or body["metadata"].get("deletionTimestamp"):
+                        return
+                except ObjectsChanged as error:
+                    _log.info("job %s/%s: %s", *key, error)
+                except TuningError as error:
+                    _log.warning("job %s/%s: %s", *key, error)
+                except Exception:
+                    _log.exception("job %s/%s", *key)
+                failures = failures + 1 if asyncio.get_running_loop().time() - began < _HEALTHY else 1
+                await asyncio.sleep(self._back_off.pause(failures))
+        finally:
+            del self._studies[key], self._tasks[key]

@@ -1,0 +1,147 @@
+"""One running trial as its study sees it between two records: where it is read, and what it has said so far."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from trial_protocol.result import Outcome, TrialResult
+from tuning_operator.api.tuning_job import Direction, Reduce, TuningJobSpec
+from tuning_operator.backends.kubernetes.records import TrialLog, number_text
+from tuning_operator.backends.kubernetes.resources import Object
+from tuning_operator.backends.kubernetes.site import Endpoint
+from tuning_operator.curves.marks import Observation
+from tuning_operator.engine.engine import Engine
+from tuning_operator.engine.events import EndReason
+from tuning_operator.engine.results import reduce_values
+from tuning_operator.engine.wanted import Wanted
+from tuning_operator.scrape.look import Look
+from tuning_operator.scrape.reader import Identity, TrialReader
+from tuning_operator.scrape.scraper import Scraper
+
+#: What the trial itself counts; pods of a Job all start with the same environment, so it is the same in each.
+POD_ATTEMPT = 1
+
+
+class Watched:
+    """One trial that has not ended.
+
+    Attributes:
+        revision: Newest control revision that the trial has reported.
+        sent: Newest control revision that was sent.
+        agreed: What was wanted, and how much was decided, when the spec was last compared.
+        silent: Why it ends as MetricsUnavailable, once that is decided; empty before.
+    """
+
+    def __init__(self, log: TrialLog, spec: TuningJobSpec, *, uid: str) -> None:
+        self.log = log
+        self.uid = uid
+        self.agreed: tuple[Wanted, int] | None = None
+        self.revision = 0
+        self.sent = 0
+        self.silent = ""
+        self.url: str | None = None
+        self.trouble = ""
+        self._spec = spec
+        self._reader: TrialReader | None = None
+        self._attempt = 0
+        self._endpoint: Endpoint | None = None
+        self._seen: set[Identity] = set()
+        self._values: list[float] = []
+        self._newest: Observation | None = None
+        self._position = 0.0
+        self._learning_rate: float | None = None
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether any evaluation of the objective was ever seen."""
+        return self._newest is not None or bool(self.log.marks)
+
+    async def look(self, scraper: Scraper, endpoint: Endpoint, *, attempt: int) -> Look:
+        """Look once; observations and pulse carry the operator's count of attempts."""
+        if self._reader is None or self._endpoint != endpoint or self._attempt != attempt:
+            self._endpoint, self._attempt, self.url = endpoint, attempt, endpoint.url
+            self._reader = scraper.reader(url=endpoint.url, spec=self._spec, attempt=POD_ATTEMPT, seen=self._seen)
+        return self._told(await scraper.look(self._reader), endpoint.since, attempt)
+
+    async def explain(self) -> str:
+        """Say for a person why nothing usable came."""
+        return self.trouble or ("it never answered" if self._reader is None else await self._reader.explain())
+
+    def _told(self, look: Look, since: float | None, attempt: int) -> Look:
+        observations = tuple(
+            replace(one, attempt=attempt if since is None or one.time >= since else max(attempt - 1, 1))
+            for one in look.observations
+        )
+        for one in observations:
+            self._hear(one)
+        self.trouble = look.error or ""
+        if look.revision is not None:
+            self.revision = look.revision
+        if look.position is not None:
+            self._position = look.position
+        pulse = None if look.pulse is None else replace(look.pulse, attempt=attempt)
+        if pulse is not None and pulse.learning_rate is not None:
+            self._learning_rate = pulse.learning_rate
+        return replace(look, observations=observations, pulse=pulse)
+
+    def _hear(self, one: Observation) -> None:
+        self._values.append(one.value)
+        self._newest = one
+        self._position = max(self._position, one.position)
+        if one.learning_rate is not None:
+            self._learning_rate = one.learning_rate
+
+    def last_word(self, result: TrialResult | None, *, attempt: int, time: float) -> list[Observation]:
+        """Return what the result says beyond what was seen: the value at the end of a schedule that was finished."""
+        value = None if result is None else result.values.get(self._spec.objective.metric)
+        if result is None or value is None or result.outcome is not Outcome.COMPLETED:
+            return []
+        total = self._spec.axis.total
+        position = min(float(result.step), total) if self._spec.axis.metric == "train_step" else total
+        if self._newest is not None and self._newest.position >= position:
+            return []
+        last = Observation(position=position, value=value, attempt=attempt, time=time)
+        self._hear(last)
+        return [last]
+
+    def value(self, engine: Engine, result: TrialResult | None) -> float | None:
+        """Return the trial's result: from what was seen, from what is recorded, and from its last word."""
+        objective = self._spec.objective
+        curve = engine.trial(self.log.proposed.trial).curve
+        sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
+        said = None if result is None else result.values.get(objective.metric)
+        last = [] if said is None else [said]
+        if objective.reduce is Reduce.LAST:
+            known = [sign * curve.value] if curve.mark else []
+            seen = [] if self._newest is None else [self._newest.value]
+            return reduce_values(known + seen + last, objective)
+        return reduce_values([sign * curve.best, *self._values, *last], objective)
+
+    def fraction(self, engine: Engine, reason: EndReason) -> float:
+        """Return how much of the schedule was trained."""
+        if reason is EndReason.COMPLETED:
+            return 1.0
+        curve = engine.trial(self.log.proposed.trial).curve
+        return max(min(self._position / self._spec.axis.total, 1.0), curve.fraction)
+
+    def shown(self, engine: Engine) -> Object:
+        """Return the part of the status that is for people: newest value, best value, how far."""
+        objective = self._spec.objective
+        curve = engine.trial(self.log.proposed.trial).curve
+        sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
+        out: dict[str, Any] = {"revision": self.revision}
+        if self._newest is not None:
+            out["value"] = number_text(self._newest.value)
+        elif curve.mark:
+            out["value"] = number_text(sign * curve.value)
+        finite = [value for value in (*self._values, sign * curve.best) if math.isfinite(value)]
+        if finite:
+            out["best"] = number_text(max(finite) if sign < 0 else min(finite))
+        fraction = max(self._position / self._spec.axis.total, curve.fraction)
+        out["fraction"] = number_text(round(min(fraction, 1.0), 4))
+        rate = self._learning_rate if self._learning_rate is not None else curve.learning_rate
+        if rate is not None and not math.isnan(rate):
+            out["learningRate"] = number_text(rate)
+        return out

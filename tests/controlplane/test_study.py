@@ -1,0 +1,267 @@
+"""The study driver against a real API server; trials are played, pods are not needed."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from tests.controlplane.played_trials import KEYS, TOTAL, Curve, Players
+from tests.testbed.controlplane import ControlPlane
+
+from tuning_operator.backends.kubernetes.client import Client
+from tuning_operator.backends.kubernetes.events import EventPoster
+from tuning_operator.backends.kubernetes.reflector import Reflector
+from tuning_operator.backends.kubernetes.resources import EVENTS, TRIALS, TUNING_JOBS, Object
+from tuning_operator.backends.kubernetes.site import Site
+from tuning_operator.backends.kubernetes.studies import Studies
+from tuning_operator.backends.kubernetes.work_queue import BackOff
+from tuning_operator.scrape.scraper import Scraper
+from tuning_operator.scrape.steering import Steering
+
+
+def falling(parameters: dict[str, Any], step: int) -> float:
+    """A loss that is the better the nearer the learning rate is to 0.1; far off it ends as NaN."""
+    rate = parameters["lr"]
+    if rate > 0.9 and step > 30:
+        return math.nan
+    return 1.0 + abs(math.log10(rate) + 1) * 2 + math.exp(-step / 20)
+
+
+def manifest(namespace: str, **spec: Any) -> Object:
+    container = {"name": "train", "image": "trainer", "command": ["train"]}
+    rates = [0.1, 0.11, 0.12, 0.5, 0.95, 0.105, 0.001, 0.3]
+    whole = {
+        "objective": {"metric": "eval_loss"},
+        "axis": {"total": TOTAL},
+        "parameters": [{"name": "lr", "type": "Float", "min": 1e-4, "max": 1.0, "scale": "Log"}],
+        "search": {"algorithm": "Random", "seed": 1, "initial": [{"lr": rate} for rate in rates]},
+        "stopping": [{"rule": "Percentile", "percentile": 50, "minimumTrials": 2}, {"rule": "Divergence"}],
+        "control": [{"rule": "CoolDown", "fraction": 0.3}],
+        "audit": 0.0,
+        "budget": {"trials": 8, "parallel": 1},
+        "metrics": {"interval": "50ms"},
+        "trial": {"template": {"spec": {"containers": [container]}}},
+        **spec,
+    }
+    return {"metadata": {"name": "digits", "namespace": namespace}, "spec": whole}
+
+
+class World:
+    """One namespace, its caches, its played trials, and operators that come and go."""
+
+    def __init__(self, client: Client, namespace: str, curve: Curve) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.jobs = Reflector(client, TUNING_JOBS, namespace=namespace)
+        self.trials = Reflector(client, TRIALS, namespace=namespace)
+        self.players = Players(client, self.trials, curve)
+        self._changed = asyncio.Event()
+        for reflector in (self.jobs, self.trials):
+            reflector.listen(lambda *_: self._changed.set())
+
+    async def until(self, what: str, holds: Callable[[], Any], seconds: float = 40.0) -> Any:
+        try:
+            async with asyncio.timeout(seconds):
+                while not (found := holds()):
+                    self._changed.clear()
+                    await self._changed.wait()
+                return found
+        except TimeoutError:
+            raise AssertionError(f"never: {what}; {self.summary()}") from None
+
+    def summary(self) -> str:
+        trials = {
+            name: (body["spec"]["desired"], (body.get("status") or {}).get("reason"), len(self.marks(name)))
+            for (_, name), body in self.trials.objects.items()
+        }
+        job = self.jobs.get(self.namespace, "digits") or {}
+        return f"{trials}, {(job.get('status') or {}).get('conditions')}"
+
+    def trial(self, number: int) -> Object:
+        return self.trials.get(self.namespace, f"digits-{number:04d}") or {}
+
+    def marks(self, name: str) -> list[Object]:
+        return ((self.trials.get(self.namespace, name) or {}).get("status") or {}).get("marks") or []
+
+    def status(self) -> Object:
+        return (self.jobs.get(self.namespace, "digits") or {}).get("status") or {}
+
+    def condition(self, kind: str) -> Object:
+        return next((one for one in self.status().get("conditions") or () if one["type"] == kind), {})
+
+    def is_complete(self) -> bool:
+        return self.condition("Complete").get("status") == "True"
+
+    def decisions(self) -> list[tuple[Any, ...]]:
+        """What was decided, without numbers and times of the log."""
+        keys = ("rule", "action", "fraction", "inputs", "sentence", "revision")
+        return [
+            (name, *(repr(one.get(key)) for key in keys))
+            for (_, name), body in sorted(self.trials.objects.items())
+            for one in body["spec"].get("decisions") or ()
+        ]
+
+    @asynccontextmanager
+    async def operator(self, client: Client | None = None) -> AsyncIterator[Studies]:
+        """An operator, which is killed at the end."""
+        used = client or self.client
+        poster = EventPoster(used, instance="test")
+        jobs = Reflector(used, TUNING_JOBS, namespace=self.namespace)
+        trials = Reflector(used, TRIALS, namespace=self.namespace)
+        async with Scraper() as scraper:
+            site = Site(
+                client=used,
+                tuning_jobs=jobs,
+                trials=trials,
+                scraper=scraper,
+                steering=Steering(scraper.fetcher, private_key=KEYS.private_pem),
+                endpoint=self.players.endpoint,
+                post=poster.post,
+                status_pause=0.2,
+            )
+            studies = Studies(site, back_off=BackOff(first=0.05, longest=0.2))
+            tasks = [asyncio.create_task(one.run()) for one in (jobs, trials, studies, poster)]
+            try:
+                yield studies
+                async with asyncio.timeout(10):
+                    await poster.drain()
+                broken = [task.exception() for task in tasks if task.done()]
+                assert not broken
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def world(plane: ControlPlane, namespace: str, curve: Curve = falling) -> AsyncIterator[World]:
+    async with await Client.connect(kubeconfig=str(plane.kubeconfig)) as client:
+        made = World(client, namespace, curve)
+        tasks = [asyncio.create_task(one.run()) for one in (made.jobs, made.trials)]
+        try:
+            for reflector in (made.jobs, made.trials):
+                await reflector.wait_synced()
+            async with made.players.running():
+                yield made
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def here(crds: ControlPlane, namespace: str) -> AsyncIterator[World]:
+    async with world(crds, namespace) as made:
+        yield made
+
+
+async def test_a_job_runs_to_its_end_and_everything_can_be_read_from_its_objects(here: World) -> None:
+    await here.client.apply(TUNING_JOBS, manifest(here.namespace, budget={"trials": 8, "parallel": 3}))
+    async with here.operator():
+        await here.until("the job is complete", here.is_complete)
+
+    status = here.status()
+    assert status["trials"]["completed"] + status["trials"]["stoppedEarly"] == 8
+    assert status["best"]["name"] == "digits-0000"
+    assert float(status["best"]["value"]) == pytest.approx(1.0 + math.exp(-TOTAL / 20))
+    assert status["best"]["checkpoint"] == "s3://b/digits-0000"
+    assert [one["kind"] for one in status["records"]] == ["JobStarted"]
+    assert float(status["gpuHoursUsed"]) == pytest.approx(8 * 120 / 3600)
+    assert here.condition("Accepted")["status"] == "True"
+    assert here.condition("Running")["status"] == "False"
+
+    broken = here.trial(4)
+    assert (broken["spec"]["desired"], broken["spec"]["stopReason"]) in [
+        ("Stopped", "NonFinite"),
+        ("Stopped", "StoppedEarly"),
+    ]
+    best = here.trial(0)
+    assert len(best["status"]["marks"]) == 50
+    assert best["status"]["end"]["reason"] == "Completed"
+    assert best["spec"]["control"]["beginDecay"] is True
+    assert best["spec"]["decisions"][0]["rule"] == "CoolDown"
+    assert best["status"]["revision"] == 1
+    played = here.players.trials["digits-0000"]
+    assert played.begin_decay
+    assert [one["revision"] for one in played.controls] == [1]
+
+    events, _ = await here.client.list(EVENTS, namespace=here.namespace)
+    reasons = {event["reason"] for event in events}
+    assert {"BeginDecay", "NewBest"} <= reasons
+    assert reasons & {"StoppedEarly", "NonFinite"}
+    stop = next(event for event in events if event["reason"] in ("StoppedEarly", "NonFinite"))
+    assert stop["regarding"]["kind"] == "Trial"
+    assert stop["related"]["name"] == "digits"
+    assert "[" in stop["note"]
+    decided = sum(len(body["spec"].get("decisions") or ()) for body in here.trials.objects.values())
+    assert sum(event["reportingController"] == "tuning-operator.io/operator" for event in events) >= decided
+
+
+async def test_an_operator_that_is_killed_decides_as_one_that_was_not(crds: ControlPlane, namespaces: Any) -> None:
+    async def played(namespace: str, kills: random.Random | None) -> tuple[list[Any], list[str]]:
+        async with world(crds, namespace) as here:
+            await here.client.apply(TUNING_JOBS, manifest(namespace))
+            if kills is not None:
+                for _ in range(8):
+                    await killed_once(here, crds, after=kills.randrange(1, 45))
+            async with here.operator():
+                await here.until("the job is complete", here.is_complete)
+            ends = [body["status"]["end"]["reason"] for _, body in sorted(here.trials.objects.items())]
+            return here.decisions(), ends
+
+    undisturbed = await played(namespaces(), None)
+    assert {"StoppedEarly", "NonFinite"} & set(undisturbed[1])
+    assert len(undisturbed[0]) > 5
+    assert await played(namespaces(), random.Random(5)) == undisturbed
+
+
+async def killed_once(here: World, plane: ControlPlane, *, after: int) -> None:
+    """Run an operator that dies when the answer to its n-th write comes: the write counts, the answer is lost."""
+    dead = asyncio.Event()
+    left = after
+
+    def observe(verb: str, _resource: str, _code: int, _seconds: float) -> None:
+        nonlocal left
+        if verb in ("apply", "create"):
+            left -= 1
+            if left <= 0:
+                dead.set()
+                raise asyncio.CancelledError
+
+    async with await Client.connect(kubeconfig=str(plane.kubeconfig), observer=observe) as client:
+        try:
+            async with here.operator(client):
+                waits = [
+                    asyncio.ensure_future(dead.wait()),
+                    asyncio.ensure_future(here.until("complete", here.is_complete)),
+                ]
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for one in waits:
+                    one.cancel()
+                raise _Killed
+        except _Killed:
+            pass
+
+
+class _Killed(Exception):
+    """The process is gone."""
+
+
+@pytest.fixture
+def namespaces(control_plane: ControlPlane) -> Any:
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"test-{random.SystemRandom().randrange(10**8):08d}"
+        control_plane.kubectl("create", "namespace", name)
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        control_plane.kubectl("delete", "namespace", name, "--wait=false")
