@@ -155,6 +155,15 @@ FOLLOWS = sight("b", phase="Failed", code=1, ended=11)
         (seen(sight(phase="Failed", code=1, gone=True), job=job("Failed")), EndReason.FAILED, "exit code 1"),
         (seen(job=job("Failed")), EndReason.FAILED, "R"),
         (seen(OOM, FOLLOWS, job=job("Failed", nodes=2)), EndReason.OUT_OF_MEMORY, "out of memory"),
+        (
+            seen(
+                sight("a", phase="Failed", code=137, reason="OOMKilled", ended=500, age=900),
+                sight("b", phase="Failed", code=1),
+                job=job("Failed"),
+            ),
+            EndReason.FAILED,
+            "exit code 1",
+        ),
         (seen(sight(phase="Failed", code=64), job=job("Failed")), EndReason.CONFIGURATION_ERROR, "not tried again"),
         (
             seen(sight(phase="Pending", waiting="InvalidImageName"), job=job()),
@@ -186,6 +195,15 @@ FOLLOWS = sight("b", phase="Failed", code=1, ended=11)
                 stopReason="StoppedEarly",
             ),
             EndReason.COMPLETED,
+            "",
+        ),
+        (
+            seen(
+                sight(phase="Succeeded", code=0, gone=True, message=result(Outcome.INTERRUPTED)),
+                desired="Stopped",
+                stopReason="StoppedEarly",
+            ),
+            EndReason.STOPPED_EARLY,
             "",
         ),
         # An exit with 0 of a pod that was asked to end says nothing.
@@ -260,6 +278,12 @@ def test_attempts_and_seconds_are_carried_on_when_pods_are_forgotten() -> None:
     status = carry_on(status, sight("b", age=-35, gpus=2), at=NOW + timedelta(seconds=45))
     assert (status["attempt"], status["pod"], status["gpuSeconds"]) == (2, "b", "160.0")
     assert status["startTime"] == ago(50)
+
+
+def test_of_two_pods_made_within_one_second_the_one_that_is_there_is_the_newer() -> None:
+    status = carry_on(None, sight("z"))
+    status = carry_on(status, sight("z", gone=True), sight("a"))
+    assert (status["attempt"], status["pod"]) == (2, "a")
 
 
 def test_a_pod_that_merely_goes_on_is_not_worth_a_write() -> None:
