@@ -23,6 +23,7 @@ app = typer.Typer(
     epilog=EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Drawing help with rich takes longer than everything else together.
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -44,7 +45,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def options(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,  # noqa: ARG001
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", help="Show the version and end.", callback=_version, is_eager=True)
     ] = False,
@@ -52,10 +53,13 @@ def options(
     """Take in the options that stand before a command."""
     from tuning_operator.cli.output import Output
 
-    context.obj = Output(debug=debug)
+    context.obj = Output()
 
 
-@app.command(epilog="Example: tuning run examples/digits.yaml    Continue: tuning run examples/digits.yaml --resume")
+@app.command(
+    short_help="Run a job on this machine.",
+    epilog="Example: tuning run examples/digits.yaml    Continue: tuning run examples/digits.yaml --resume",
+)
 def run(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Manifest of a TuningJob.")],
@@ -73,7 +77,10 @@ def run(
     raise typer.Exit(run_job(file, directory=directory, resume=resume, plain=plain, quiet=quiet, output=output))
 
 
-@app.command(epilog="Example: tuning validate examples/digits.yaml")
+@app.command(
+    short_help="Check a manifest and tell what the job would do.",
+    epilog="Example: tuning validate examples/digits.yaml",
+)
 def validate(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Manifest of a TuningJob.")],
@@ -87,7 +94,10 @@ def validate(
         output.line(line)
 
 
-@app.command(epilog="Example: tuning status digits -o json")
+@app.command(
+    short_help="Show how a job is doing.",
+    epilog="Example: tuning status digits -o json",
+)
 def status(
     context: typer.Context,
     job: JobArgument,
@@ -108,7 +118,10 @@ def status(
         output.line(line)
 
 
-@app.command(epilog="Example: tuning best digits > best.yaml")
+@app.command(
+    short_help="Print the best parameters.",
+    epilog="Example: tuning best digits > best.yaml",
+)
 def best(
     context: typer.Context,
     job: JobArgument,
@@ -130,7 +143,10 @@ def best(
         output.note(f"trial {view.best.number}: {sentence}")
 
 
-@app.command(epilog="Example: tuning explain digits 7")
+@app.command(
+    short_help="Tell every decision on a trial.",
+    epilog="Example: tuning explain digits 7",
+)
 def explain(
     context: typer.Context,
     job: JobArgument,
@@ -153,7 +169,10 @@ def explain(
         output.line(line)
 
 
-@app.command(epilog="Example: tuning report digits --open")
+@app.command(
+    short_help="Write the report: pictures, decisions, trials.",
+    epilog="Example: tuning report digits --open",
+)
 def report(
     context: typer.Context,
     job: JobArgument,
@@ -188,29 +207,29 @@ def report(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process with an `ExitCode`; no traceback without ``--debug``."""
-    from tuning_operator.cli.output import Output
-
     given = list(sys.argv[1:] if arguments is None else arguments)
-    output = Output(debug="--debug" in given)
+    debug = "--debug" in given
     try:
         app(args=given, prog_name="tuning")
     except TuningError as error:
-        _explain_error(output, str(error))
+        _explain_error(str(error), debug=debug)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
     except OSError as error:
-        _explain_error(output, f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
+        _explain_error(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), debug=debug)
         sys.exit(ExitCode.ENVIRONMENT)
     except Exception as error:
-        _explain_error(
-            output, f"{type(error).__name__}: {error}. This is a mistake of the program; --debug shows where"
-        )
+        what = f"{type(error).__name__}: {error}"
+        _explain_error(f"{what}. This is a mistake of the program; --debug shows where", debug=debug)
         sys.exit(ExitCode.INTERNAL)
 
 
-def _explain_error(output: Output, text: str) -> None:
-    if output.debug:
+def _explain_error(text: str, *, debug: bool) -> None:
+    from tuning_operator.cli.output import Output
+
+    output = Output()
+    if debug:
         output.note(traceback.format_exc())
     for line in text.splitlines() or [text]:
         output.error(line)

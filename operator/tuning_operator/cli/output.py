@@ -26,7 +26,6 @@ class Output:
         err: Standard error, or a stand-in.
         environment: Read for ``CI`` and ``NO_COLOR``.
         width: Fixes the width instead of asking the terminal.
-        debug: Show tracebacks.
     """
 
     def __init__(
@@ -36,9 +35,7 @@ class Output:
         err: IO[str] | None = None,
         environment: Mapping[str, str] | None = None,
         width: int | None = None,
-        debug: bool = False,
     ) -> None:
-        self.debug = debug
         self._environment = os.environ if environment is None else environment
         self._out = out or sys.stdout
         self._err = err or sys.stderr

@@ -19,8 +19,8 @@ def useful_log(values: Sequence[float]) -> bool:
 def sparkline(values: Sequence[float], *, width: int, log: bool = True) -> str:
     """Draw the newest shape of `values` in at most `width` characters; ``!`` where a value is not finite.
 
-    Neighbouring values that share a character are averaged, so a long curve keeps its shape. `log` allows a logarithmic height, which shows
-    the end of a falling loss and would hide the end of a rising accuracy.
+    Neighbouring values that share a character are averaged, so a long curve keeps its shape. `log` allows a logarithmic
+    height, which shows the end of a falling loss and would hide the end of a rising accuracy.
     """
     if not values or width < 1:
         return ""

@@ -174,7 +174,7 @@ def test_the_version_and_the_exit_codes_are_told(capsys: pytest.CaptureFixture[s
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys, tuning_operator.cli.main\n"
-        "heavy = {'plotly', 'optuna', 'aiohttp', 'numpy', 'scipy', 'pydantic', 'jinja2', 'yaml', 'asyncio'}\n"
+        "heavy = {'plotly', 'optuna', 'aiohttp', 'numpy', 'scipy', 'pydantic', 'jinja2', 'yaml', 'asyncio', 'rich'}\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
