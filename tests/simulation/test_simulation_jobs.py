@@ -9,6 +9,7 @@ from tests.simulation.jobs import TOTAL, make_job
 from tuning_operator.backends.simulation.course import RecordedCurves, Report
 from tuning_operator.backends.simulation.simulation import simulate
 from tuning_operator.backends.simulation.synthetic import SyntheticCurves
+from tuning_operator.engine.decisions import Decision
 from tuning_operator.engine.events import (
     AttemptStarted,
     EndReason,
@@ -72,17 +73,23 @@ def test_a_smaller_learning_rate_rescues_what_would_have_been_stopped():
     assert all(trial.learning_rate < trial.parameters["lr"] for trial in scaled)
 
 
+def mirrored(decision: Decision) -> dict[str, float]:
+    """The inputs as they are when the objective has its sign turned."""
+    values = {"best", "bar"} if decision.rule == "Percentile" else set()
+    return {name: -value if name in values else value for name, value in decision.inputs.items()}
+
+
 def test_a_maximised_objective_is_the_mirror_of_a_minimised_one():
     low = simulate(make_job(), SyntheticCurves(total=TOTAL), seed=1)
     objective = {"metric": "eval_loss", "direction": "Maximize"}
     high = simulate(make_job(objective=objective), SyntheticCurves(total=TOTAL, maximize=True), seed=1)
-    assert [(one.trial, one.rule, one.fraction, one.sentence) for one in low.view.decisions] == [
-        (one.trial, one.rule, one.fraction, one.sentence) for one in high.view.decisions
+    assert [(one.trial, one.rule, one.fraction, mirrored(one)) for one in low.view.decisions] == [
+        (one.trial, one.rule, one.fraction, dict(one.inputs)) for one in high.view.decisions
     ]
     assert low.view.best.number == high.view.best.number
     assert low.view.best.result == -high.view.best.result
-    first, mirrored = (played.view.trials[0].points for played in (low, high))
-    assert repr([point.value for point in first]) == repr([0 - point.value for point in mirrored])
+    first, other = (played.view.trials[0].points for played in (low, high))
+    assert repr([point.value for point in first]) == repr([0 - point.value for point in other])
 
 
 def test_crashed_trials_are_tried_again_from_where_they_were():

@@ -35,7 +35,8 @@ def encode(record: Event) -> dict[str, Any]:
     encoded: dict[str, Any] = {"kind": plan.kind}
     for field in plan.fields:
         value = getattr(record, field.name)
-        if value != field.default:
+        # By their text: a zero with a sign equals the default zero, and NaN does not equal itself.
+        if field.default is MISSING or repr(value) != repr(field.default):
             encoded[field.name] = field.encode(value)
     return encoded
 

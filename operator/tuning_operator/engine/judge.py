@@ -16,7 +16,7 @@ from __future__ import annotations
 from sys import intern
 from typing import Any, Final
 
-from tuning_operator.api.tuning_job import TuningJobSpec
+from tuning_operator.api.tuning_job import Direction, TuningJobSpec
 from tuning_operator.control.base import ControlRule, ControlVerdict
 from tuning_operator.control.registry import CONTROL_RULES
 from tuning_operator.curves.alarm import Alarm
@@ -48,6 +48,7 @@ class Judge:
             (stoppings[type(settings)](settings), settings.mode) for settings in spec.stopping
         ]
         self._total = spec.axis.total
+        self._sign = -1.0 if spec.objective.direction is Direction.MAXIMIZE else 1.0
 
     def monitors(self) -> list[tuple[str, Monitor]]:
         """Return new watchers for one trial, each with the name of its rule."""
@@ -75,20 +76,20 @@ class Judge:
         for control, mode in self._control:
             change = control.judge(curve, trial.control)
             if change is not None:
-                round_ = round_ or _Round(trial, event, fraction)
+                round_ = round_ or _Round(trial, event, fraction, self._sign)
                 if round_.change(control.name, mode, change):
                     return round_.decisions
         if fraction >= trial.quiet_until - _ROUNDING:
             for rule, mode in self._stopping:
                 verdict = rule.judge(curve, job.study)
                 if verdict is not None:
-                    round_ = round_ or _Round(trial, event, fraction)
+                    round_ = round_ or _Round(trial, event, fraction, self._sign)
                     if round_.stop(rule.name, mode, verdict):
                         break
         return [] if round_ is None else round_.decisions
 
     def _alarm(self, trial: Trial, event: AlarmRaised) -> list[Decision]:
-        round_ = _Round(trial, event, event.fraction)
+        round_ = _Round(trial, event, event.fraction, self._sign)
         alarm = Alarm(kind=event.alarm, position=event.fraction * self._total, numbers=event.numbers)
         for control, mode in self._control:
             change = control.judge_alarm(alarm, trial.curve, trial.control)
@@ -109,12 +110,13 @@ class _Round:
     Sentences are interned: rules say the same of many trials, and the ledger keeps it all.
     """
 
-    __slots__ = ("_event", "_said", "_trial", "decisions", "fraction")
+    __slots__ = ("_event", "_said", "_sign", "_trial", "decisions", "fraction")
 
-    def __init__(self, trial: Trial, event: MarkReached | AlarmRaised, fraction: float) -> None:
+    def __init__(self, trial: Trial, event: MarkReached | AlarmRaised, fraction: float, sign: float) -> None:
         self._trial = trial
         self._event = event
         self._said = trial.observed
+        self._sign = sign
         self.fraction = fraction
         self.decisions: list[Decision] = []
 
@@ -145,14 +147,15 @@ class _Round:
         enforced = mode is Mode.ACT and not self._trial.audited
         if not enforced and self._is_said(rule):
             return False
+        sentence, inputs = verdict.tell(sign=self._sign)
         self._write(
             rule=rule,
             action=Action.STOP,
             mode=mode,
             enforced=enforced,
-            sentence=intern(verdict.sentence),
+            sentence=intern(sentence),
             reason=verdict.reason,
-            inputs=verdict.inputs,
+            inputs=inputs,
             compared=verdict.compared,
             saved=1.0 - self.fraction if enforced else 0.0,
         )

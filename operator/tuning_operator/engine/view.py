@@ -97,7 +97,7 @@ class JobView:
             ``SearchSpaceExhausted``, ``TooManyFailures``, ``Cancelled``), or None while it goes on.
         compute_seconds: Process seconds used by all trials.
         compute_seconds_saved: Estimate of what stopped trials would still have used: their own pace over the rest of
-            their schedule.
+            their schedule, at most what the median completed trial used.
         learning_rate_changes: Enforced control decisions.
         rank_correlation: Spearman correlation between early and final results; None while too few are complete.
         wrong_stop_rate: Share of audited would-be stops that ended among the best; None without audited trials.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from statistics import fmean
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from statistics import fmean, median
 
 from tuning_operator.curves.marks import MARKS
 from tuning_operator.engine.calibration import rank_correlation, wrong_stop_rate
@@ -54,9 +55,9 @@ def view_job(job: Job, *, name: str, live: Mapping[int, Live], time: float, gpu_
             one.enforced and one.action in (Action.CHANGE_LEARNING_RATE, Action.BEGIN_DECAY) for one in job.ledger
         ),
         compute_seconds=math.fsum(view.compute_seconds for view in trials.values()),
-        compute_seconds_saved=math.fsum(_saved(view, view.compute_seconds) for view in trials.values()),
+        compute_seconds_saved=_saved(trials.values(), attrgetter("compute_seconds")),
         gpu_hours=max(ended_gpu_seconds, gpu_seconds) / 3600,
-        gpu_hours_saved=math.fsum(_saved(view, view.gpu_seconds) for view in trials.values()) / 3600,
+        gpu_hours_saved=_saved(trials.values(), attrgetter("gpu_seconds")) / 3600,
         rank_correlation=rank_correlation(job),
         wrong_stop_rate=wrong_stop_rate(job),
         started=job.first_time,
@@ -118,11 +119,17 @@ def _view_trial(job: Job, trial: Trial, *, name: str, live: Live | None, time: f
     )
 
 
-def _saved(view: TrialView, used: float) -> float:
-    """Return what a trial that a rule stopped would still have used, at its own pace; 0 for all others."""
-    if view.reason not in _STOPPED_BY_RULE or not 0 < view.fraction < 1:
-        return 0.0
-    return used / view.fraction * (1 - view.fraction)
+def _saved(trials: Iterable[TrialView], used: Callable[[TrialView], float]) -> float:
+    """Estimate what trials that a rule stopped would still have used.
+
+    Each at its own pace, but in all no more than the median completed trial used: the pace of a trial that was stopped
+    soon after its start is mostly start-up.
+    """
+    seen = list(trials)
+    completed = [used(view) for view in seen if view.reason is EndReason.COMPLETED and used(view)]
+    most = median(completed) if completed else math.inf
+    stopped = (view for view in seen if view.reason in _STOPPED_BY_RULE and 0 < view.fraction < 1)
+    return math.fsum(max(min(used(view) / view.fraction, most) - used(view), 0.0) for view in stopped)
 
 
 def _candidates(job: Job) -> tuple[CandidateView, ...]:

@@ -24,15 +24,26 @@ class StopVerdict:
 
     Attributes:
         reason: Reason of the trial's end: ``StoppedEarly`` or ``NonFinite``.
-        sentence: One plain sentence for a person, with the numbers in it.
+        sentence: One plain sentence for a person, a format string over `inputs` (``{best:.4g}``) that `tell` fills in.
         inputs: The numbers the verdict came from, by name.
+        losses: Those of the inputs that are values of the objective, which people read in their own direction.
         compared: How many other trials were compared.
     """
 
     reason: str
     sentence: str
     inputs: Mapping[str, float]
+    losses: frozenset[str] = frozenset()
     compared: int = 0
+
+    def tell(self, *, sign: float = 1.0) -> tuple[str, dict[str, float]]:
+        """Return the sentence and the inputs in the user's direction.
+
+        Args:
+            sign: -1 where the objective is maximised, else 1.
+        """
+        numbers = {name: sign * value if name in self.losses else value for name, value in self.inputs.items()}
+        return self.sentence.format_map(numbers), numbers
 
 
 class Monitor(Protocol):

@@ -74,11 +74,9 @@ class Divergence(StoppingRule):
             return None
         return StopVerdict(
             reason="NonFinite",
-            sentence=(
-                f"its objective is {curve.value:g} after {curve.fraction:.0%} "
-                f"and was {curve.value_at(before):g} at the mark before"
-            ),
+            sentence=f"its objective is {{value:g}} after {curve.fraction:.0%} and was {{before:g}} at the mark before",
             inputs={"value": curve.value, "before": curve.value_at(before)},
+            losses=frozenset({"value", "before"}),
         )
 
     def monitor(self, *, total: float) -> DivergenceMonitor:

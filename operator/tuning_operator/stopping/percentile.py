@@ -72,9 +72,10 @@ class Percentile(StoppingRule):
         return StopVerdict(
             reason="StoppedEarly",
             sentence=(
-                f"after {curve.fraction:.0%} its best loss {curve.best:.4g} is above {bar:.4g}, which is percentile "
-                f"{self._settings.percentile:g} of the running averages of {compared} completed trials"
+                f"after {curve.fraction:.0%} its best value {{best:.4g}} is worse than {{bar:.4g}}, the bound of the "
+                f"best {{percentile:.4g}} % of the running averages of {compared} completed trials"
             ),
             inputs={"best": curve.best, "bar": bar, "percentile": self._settings.percentile},
+            losses=frozenset({"best", "bar"}),
             compared=compared,
         )

@@ -143,3 +143,18 @@ def test_a_missing_field_is_named():
 def test_lines_that_are_no_records(line):
     with pytest.raises(LogError, match="line of the log"):
         from_line(line)
+
+
+def test_a_zero_keeps_its_sign():
+    record = TrialEnded(
+        sequence=40,
+        time=0.0,
+        trial=0,
+        attempt=1,
+        reason=EndReason.COMPLETED,
+        value=-0.0,
+        fraction=1.0,
+        compute_seconds=0.0,
+        gpu_seconds=-0.0,
+    )
+    assert repr(from_line(to_line(record))) == repr(record)

@@ -75,6 +75,14 @@ def test_saved_compute_is_the_trials_own_pace_over_the_rest_of_its_schedule():
     assert view.gpu_hours_saved == pytest.approx(3.0)
 
 
+def test_a_trial_stopped_soon_after_its_start_saves_no_more_than_a_whole_trial_costs():
+    driver = Driver()
+    driver.begin()
+    driver.end(0, 1.0, reason=EndReason.STOPPED_EARLY, fraction=0.02, compute_seconds=100.0)
+    driver.end(1, 1.0, fraction=1.0, compute_seconds=400.0)
+    assert driver.engine.view(time=driver.time).compute_seconds_saved == pytest.approx(300.0)
+
+
 def test_spearman_agrees_with_scipy():
     from scipy.stats import spearmanr
 

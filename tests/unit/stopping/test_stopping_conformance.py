@@ -55,10 +55,14 @@ def check_verdict(verdict: StopVerdict | None) -> None:
         return
     assert verdict.reason in {"StoppedEarly", "NonFinite"}
     assert verdict.inputs
-    for name, number in verdict.inputs.items():
-        assert isinstance(number, float), name
-        assert f"{number:.4g}" in verdict.sentence, (name, number, verdict.sentence)
-    assert "\n" not in verdict.sentence
+    assert verdict.losses <= set(verdict.inputs)
+    for sign in (1.0, -1.0):
+        sentence, inputs = verdict.tell(sign=sign)
+        for name, number in inputs.items():
+            assert isinstance(number, float), name
+            assert number == (sign if name in verdict.losses else 1.0) * verdict.inputs[name] or math.isnan(number)
+            assert f"{number:.4g}" in sentence, (name, number, sentence)
+        assert "\n" not in sentence
 
 
 @every_rule

@@ -124,7 +124,7 @@ def test_two_broken_marks_in_a_row_stop_a_trial_that_reports_no_training_loss() 
     verdict = rule.judge(curve_of([1.0, math.inf, math.nan]), StudyCurves())
     assert verdict is not None
     assert verdict.reason == "NonFinite"
-    assert verdict.sentence == "its objective is nan after 6% and was inf at the mark before"
+    assert verdict.tell()[0] == "its objective is nan after 6% and was inf at the mark before"
 
 
 @pytest.mark.parametrize(("kind", "reason"), [(NON_FINITE, "NonFinite"), (EXPLOSION, "StoppedEarly")])
@@ -134,4 +134,4 @@ def test_an_alarm_becomes_a_stop_with_its_numbers(kind: str, reason: str) -> Non
     assert verdict is not None
     assert verdict.reason == reason
     assert verdict.inputs == {"loss": 12.5}
-    assert "loss 12.5" in verdict.sentence
+    assert "loss 12.5" in verdict.tell()[0]

@@ -23,8 +23,11 @@ def test_the_bar_is_the_interpolated_percentile_of_running_averages() -> None:
     assert verdict.reason == "StoppedEarly"
     assert verdict.compared == 5
     assert verdict.inputs == {"best": 1.5, "bar": pytest.approx(1.4), "percentile": 10.0}
-    assert verdict.sentence == (
-        "after 10% its best loss 1.5 is above 1.4, which is percentile 10 of the running averages of 5 completed trials"
+    sentence, inputs = verdict.tell(sign=-1.0)
+    assert inputs == {"best": -1.5, "bar": pytest.approx(-1.4), "percentile": 10.0}
+    assert sentence == (
+        "after 10% its best value -1.5 is worse than -1.4, the bound of the best 10 % of the running averages of "
+        "5 completed trials"
     )
     assert judge([1.4] * 5, OTHERS) is None
 
@@ -68,7 +71,7 @@ def test_diverged_trials_make_no_bar_that_stops_sound_ones() -> None:
 def test_a_trial_without_a_finite_loss_is_stopped_and_says_so() -> None:
     verdict = Percentile(PercentileSettings()).judge(curve_of([math.nan] * 10), study_of(OTHERS))
     assert verdict is not None
-    assert "its best loss inf is above 1.4" in verdict.sentence
+    assert "its best value inf is worse than 1.4" in verdict.tell()[0]
 
 
 def test_a_judgement_among_5000_trials_takes_microseconds() -> None:
