@@ -52,6 +52,11 @@ def job_of_eight(journal: Path, *, steps: int, pause: float) -> dict[str, Any]:
         command,
         steps=steps,
         budget={"trials": 8, "parallel": 2, "failedTrials": 0},
+        search={
+            "algorithm": "Random",
+            "seed": 3,
+            "initial": [{"lr": lr} for lr in (0.9, 0.5, 0.012, 0.8, 0.011, 0.3, 0.013, 0.7)],
+        },
         stopping=[{"rule": "Percentile", "percentile": 40, "after": 0.3, "minimumTrials": 2}],
         audit=0.2,
         metrics={"interval": "50ms", "firstWithin": "30s"},
@@ -108,7 +113,8 @@ def test_fifty_kills_at_random_moments(tmp_path: Path, runners: Runners, seed: i
     for trial in view.trials:
         if trial.reason is EndReason.COMPLETED:
             assert trial.result == pytest.approx(1 / (1 + 120 * trial.parameters["lr"]))
-    assert replay(name="job", spec=parse_manifest(plan).spec, records=before) is None
+    difference = replay(name="job", spec=parse_manifest(plan).spec, records=before)
+    assert difference is None, str(difference)
 
 
 def test_ctrl_c_suspends_and_resume_goes_on(tmp_path: Path, runners: Runners) -> None:
@@ -188,6 +194,36 @@ def test_a_trial_that_ended_unseen_is_not_run_again(tmp_path: Path, runners: Run
     assert (trial.reason, trial.attempt, trial.fraction) == (EndReason.COMPLETED, 1, 1.0)
     assert trial.result == pytest.approx(1 / (1 + 30 * trial.parameters["lr"]))
     assert [line[0] for line in read_journal(journal)] == ["start", "Completed"]
+
+
+@pytest.mark.parametrize("kept", ["the decision", "the event before it"])
+async def test_a_decision_that_was_not_carried_out_is(tmp_path: Path, kept: str) -> None:
+    """The process is killed after the decision is on the disk, or just before; either way it is the same decision."""
+    journal = tmp_path / "journal"
+    job = parse_manifest(job_of_eight(journal, steps=40, pause=0.02))
+    job = job.model_copy(
+        update={
+            "spec": job.spec.model_copy(
+                update={"audit": 0.0, "budget": job.spec.budget.model_copy(update={"trials": 3, "parallel": 1})}
+            )
+        }
+    )
+    first = await run_here(job, tmp_path)
+    (stop,) = first.decisions
+    assert (stop.trial, first.trials[2].reason) == (2, EndReason.STOPPED_EARLY)
+    log = tmp_path / "run" / "events.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    place = next(index for index, line in enumerate(lines) if '"kind":"Decision"' in line)
+    end = place + 1 if kept == "the decision" else place
+    log.write_text("".join(lines[:end]) + lines[end][:20])
+    started = read_journal(journal)
+
+    second = await run_here(job, tmp_path, resume=True)
+    assert second.decisions == first.decisions
+    assert second.trials[2].reason is EndReason.STOPPED_EARLY
+    assert second.trials[2].message == first.trials[2].message
+    assert read_journal(journal) == started, "a trial that is to stop is not started to be stopped"
+    assert second.finished == "TrialsCompleted"
 
 
 async def test_what_may_not_change_is_named(tmp_path: Path) -> None:

@@ -197,6 +197,9 @@ class RunDirectory:
             BackendError: It cannot be written.
         """
         data = job.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        for kind, rules in (("stopping", job.spec.stopping), ("control", job.spec.control)):
+            for settings, written in zip(rules, data["spec"].get(kind, ()), strict=False):
+                written["rule"] = settings.model_dump()["rule"]
         identity = {"apiVersion": job.api_version, "kind": job.kind}
         write_whole(self.manifest, yaml.safe_dump({**identity, **data}, sort_keys=False, allow_unicode=True))
 
