@@ -246,7 +246,7 @@ class Trial:
 
     def finish(
         self,
-        outcome: Outcome,
+        outcome: Outcome | str,
         *,
         values: Mapping[str, float] | None = None,
         checkpoint: str = "",
@@ -255,7 +255,11 @@ class Trial:
         """Write the final result to the termination message; values are the newest reported ones by default.
 
         The trial goes on answering until its process ends, so that a last scrape finds it.
+
+        Raises:
+            ValueError: `outcome` is not one of `Outcome`; its words are accepted too.
         """
+        outcome = Outcome(outcome)
         if not self._reports:
             return
         self._finished = True
