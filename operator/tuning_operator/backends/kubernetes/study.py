@@ -282,10 +282,10 @@ class Study:
         for (number, watched, _, _), look in zip(targets, looks, strict=True):
             events = engine.observe(trial=number, observations=look.observations, pulse=look.pulse, time=site.clock())
             found.append((number, events))
-            await self._judge_silence(number, watched)
+            await self._judge_silence(watched)
         return found
 
-    async def _judge_silence(self, number: int, watched: Watched) -> None:
+    async def _judge_silence(self, watched: Watched) -> None:
         """Give a trial up that reports nothing that could be judged."""
         assert self._spec is not None
         since = watched.log.attempts[-1].time if watched.log.attempts else None

@@ -1,0 +1,45 @@
+"""The key pair of an installation: control messages are signed with it, pods get its public half."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+from trial_protocol.control import KeyPair, generate_key_pair
+from tuning_operator.errors import BackendError
+
+
+def load_key_pair(path: Path) -> KeyPair:
+    """Return the pair whose private half is in a file; made, readable for its owner alone, where there is none.
+
+    Running trials believe the key that they were started with: where the file does not outlive the process, a restarted
+    operator can stop them but no longer steer them.
+
+    Raises:
+        BackendError: The file cannot be read or written, or holds something else.
+    """
+    try:
+        private = path.read_text(encoding="ascii")
+    except FileNotFoundError:
+        return _make(path)
+    except (OSError, ValueError) as error:
+        raise BackendError(f"the key file {path} cannot be read: {error}") from None
+    try:
+        public = load_pem_private_key(private.encode(), password=None).public_key()
+    except (ValueError, TypeError) as error:
+        raise BackendError(f"the key file {path} holds no private key in PEM without a password: {error}") from None
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    return KeyPair(private_pem=private, public_pem=pem)
+
+
+def _make(path: Path) -> KeyPair:
+    pair = generate_key_pair()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(pair.private_pem)
+    except OSError as error:
+        raise BackendError(f"the key file {path} is not there and cannot be made: {error}") from None
+    return pair

@@ -1,0 +1,119 @@
+"""Everything that a leading operator does, put together: caches, the trial controller, the studies, the Events.
+
+It knows nothing of kopf, signals or leadership; `process` is the shell around it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from trial_protocol.control import KeyPair
+from trial_protocol.result import TrialResult
+from tuning_operator.api.tuning_job import TuningJobSpec
+from tuning_operator.backends.kubernetes import gpus, labels, pods
+from tuning_operator.backends.kubernetes.client import Client
+from tuning_operator.backends.kubernetes.events import EventPoster, trial_event
+from tuning_operator.backends.kubernetes.reflector import Reflector
+from tuning_operator.backends.kubernetes.resources import JOBS, PODS, TRIALS, TUNING_JOBS, Object, key_of, name_of
+from tuning_operator.backends.kubernetes.sightings import trim_pod
+from tuning_operator.backends.kubernetes.site import Endpoint, Site
+from tuning_operator.backends.kubernetes.studies import Studies
+from tuning_operator.backends.kubernetes.times import parse_time
+from tuning_operator.backends.kubernetes.trial_controller import TrialController, dry_run_job
+from tuning_operator.scrape.scraper import Scraper
+from tuning_operator.scrape.steering import Steering
+
+OURS: Final = f"app.kubernetes.io/managed-by={labels.MANAGED_BY}"
+_ANY_UID: Final = "00000000-0000-0000-0000-000000000000"
+
+
+class Service:
+    """One operator at work.
+
+    Args:
+        namespace: The only one that is served; None for all.
+        instance: Name of this process in Events.
+    """
+
+    def __init__(self, client: Client, *, keys: KeyPair, instance: str, namespace: str | None = None) -> None:
+        self._client = client
+        self._keys = keys
+        self.tuning_jobs: Final = Reflector(client, TUNING_JOBS, namespace=namespace)
+        self.trials: Final = Reflector(client, TRIALS, namespace=namespace)
+        self.jobs: Final = Reflector(client, JOBS, namespace=namespace, labels=OURS)
+        self.pods: Final = Reflector(client, PODS, namespace=namespace, labels=OURS, trim=trim_pod)
+        self.events: Final = EventPoster(client, instance=instance)
+        self.controller: Final = TrialController(
+            client,
+            trials=self.trials,
+            jobs=self.jobs,
+            pods=self.pods,
+            tuning_jobs=self.tuning_jobs,
+            public_key=keys.public_pem,
+            notify=self._notify,
+        )
+        self.scraper: Final = Scraper()
+        self.studies: Final = Studies(
+            Site(
+                client=client,
+                tuning_jobs=self.tuning_jobs,
+                trials=self.trials,
+                scraper=self.scraper,
+                steering=Steering(self.scraper.fetcher, private_key=keys.private_pem),
+                endpoint=self.endpoint,
+                result=self.result,
+                gpu_seconds=self.gpu_seconds,
+                objection=self._objection,
+                post=self.events.post,
+            )
+        )
+        self.is_ready = False
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        reflectors = (self.tuning_jobs, self.trials, self.jobs, self.pods)
+        try:
+            async with self.scraper, asyncio.TaskGroup() as group:
+                for part in (*reflectors, self.controller, self.studies, self.events):
+                    group.create_task(part.run())
+                for reflector in reflectors:
+                    await reflector.wait_synced()
+                self.is_ready = True
+        finally:
+            self.is_ready = False
+
+    def endpoint(self, trial: Object) -> Endpoint | None:
+        """Return where a Trial answers; None unless the pod that runs is the one that its status counts."""
+        pod = pods.scraped_pod(self.controller.sightings.of(key_of(trial)))
+        if pod is None or name_of(pod) != (trial.get("status") or {}).get("pod"):
+            return None
+        address = str(pod["status"]["podIP"])
+        host = f"[{address}]" if ":" in address else address
+        began = parse_time(pod["status"].get("startTime"))
+        return Endpoint(url=f"http://{host}:{labels.PORT}", since=None if began is None else began.timestamp())
+
+    def result(self, trial: Object) -> TrialResult | None:
+        """Return the last word of the newest pod of rank 0 that has ended and said something."""
+        leading = (sight for sight in self.controller.sightings.of(key_of(trial)) if pods.rank(sight.pod) == 0)
+        said = [end.result for end in pods.ends(leading) if end.result is not None]
+        return said[-1] if said else None
+
+    def gpu_seconds(self, trial: Object) -> float:
+        """Return what a Trial has used: what is recorded, and what its pods have used since."""
+        status = trial.get("status") or {}
+        recorded = float(status.get("gpuSeconds") or 0)
+        if status.get("reason"):
+            return recorded
+        since = parse_time(status.get("accountedUntil"))
+        sights = self.controller.sightings.of(key_of(trial))
+        return recorded + gpus.usage(sights, since=since, now=datetime.now(UTC)).gpu
+
+    async def _objection(self, spec: TuningJobSpec, trial: Object) -> str | None:
+        body = {**trial, "metadata": {**trial["metadata"], "uid": _ANY_UID}}
+        return await dry_run_job(self._client, spec, trial=body, public_key=self._keys.public_pem, queue={})
+
+    def _notify(self, trial: Object, kind: str, reason: str, message: str) -> None:
+        self.events.post(trial_event(trial, kind, reason, message, time=time.time()))
