@@ -49,7 +49,7 @@ class RecordedDecision(Manifest):
     mode: Literal["Act", "Observe"]
     """Whether the rule acts or only observes."""
     enforced: bool
-    """False where a rule only observes or the trial is audited: nothing is done."""
+    """False where a rule only observes, or would stop an audited trial: nothing is done."""
     sentence: Annotated[str, Field(max_length=MAX_SENTENCE)]
     """The decision in words, with its numbers."""
     reason: Annotated[str, Field(max_length=64)] | None = None

@@ -76,7 +76,7 @@ class TrialSpec(Manifest):
     candidate: int | None = None
     """For an evaluation: number of the trial that is retrained."""
     audited: bool = False
-    """Rules observe this trial and never touch it."""
+    """No rule may stop this trial; what becomes of it tells how often a stop is wrong."""
     sequence: Annotated[int, Field(ge=0)] = 0
     """Position of the proposal in the job's log."""
     proposed_at: Number = "0.0"
@@ -112,12 +112,7 @@ class TrialStatus(Manifest):
     """Why it ended."""
     message: Annotated[str, Field(max_length=4096)] | None = None
     checkpoint: Annotated[str, Field(max_length=1024)] | None = None
-    marks: Annotated[
-        tuple[RecordedMark, ...],
-        Field(
-            max_length=64, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["mark"]}
-        ),
-    ] = ()
+    marks: Annotated[tuple[RecordedMark, ...], Field(max_length=64)] = ()
     """The recorded curve: what rules judge."""
     attempts: Annotated[tuple[RecordedAttempt, ...], Field(max_length=MAX_ATTEMPTS)] = ()
     """The first attempt and the newest ones."""

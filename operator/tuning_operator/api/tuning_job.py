@@ -172,7 +172,7 @@ class TuningJobSpec(Manifest):
     control: Annotated[tuple[ControlSettings, ...], Field(max_length=16)] = ()
     """Rules that may change the learning rate of a running trial; they are asked before the stopping rules."""
     audit: Annotated[float, Field(ge=0, le=1)] = 0.05
-    """Fraction of trials that rules observe but never touch; from them the wrong-stop rate is estimated."""
+    """Fraction of trials that no rule may stop; from them the wrong-stop rate is estimated."""
     budget: Budget = Budget()
     evaluation: Evaluation | None = None
     metrics: Metrics = Metrics()

@@ -102,14 +102,14 @@ def why_not_enforced(view: JobView, decision: Decision) -> str:
         return f"{decision.rule} has mode Observe"
     trial = next((one for one in view.trials if one.number == decision.trial), None)
     if trial is not None and trial.audited:
-        return "this trial is audited, rules watch it and never touch it"
+        return "this trial is audited, no rule may stop it"
     return "it was only observed"
 
 
 def why_no_decision(view: JobView, trial: TrialView) -> list[str]:
     """Return the likely reasons, from the rules' settings and from what was there to compare."""
     if trial.role is Role.EVALUATION:
-        return ["It retrains a finalist with a new seed; rules leave such trials alone."]
+        return ["It retrains a finalist with a new seed; no rule may stop such trials."]
     rules = [*view.spec.control, *view.spec.stopping]
     if not rules:
         return ["The job has no rules: neither spec.stopping nor spec.control names one."]
@@ -118,7 +118,7 @@ def why_no_decision(view: JobView, trial: TrialView) -> list[str]:
     completed = _completed_before(view, trial)
     reasons = [_why_silent(rule, trial, completed) for rule in rules]
     if trial.audited:
-        reasons.append("It is audited: rules may only observe it, and none would have acted.")
+        reasons.append("It is audited: no rule may stop it, and none would have.")
     return reasons
 
 

@@ -31,8 +31,10 @@ def plan(job: TuningJob) -> list[str]:
         f"  schedule  {_amount(spec.axis.total)} {spec.axis.metric} a trial, judged at {MARKS} marks, "
         f"one every {_amount(spec.axis.total / MARKS)}",
     ]
-    if spec.audit and (spec.stopping or spec.control):
-        lines.append(f"  audit     {words.percent(spec.audit)} of the trials are watched and never touched")
+    if spec.audit and spec.stopping:
+        lines.append(
+            f"  audit     {words.percent(spec.audit)} of the trials are never stopped: how often is a stop wrong?"
+        )
     if spec.evaluation is not None:
         top, seeds = spec.evaluation.top, len(spec.evaluation.seeds)
         lines.append(

@@ -31,7 +31,7 @@ class Decision(Event):
         trial: The trial concerned; None for the whole job.
         rule: Name of the rule, or of the budget (``Budget.duration``), or ``Target``.
         reason: Reason of the end that a stop leads to, else empty.
-        enforced: False when the rule only observes or the trial is audited: nothing is done.
+        enforced: False when the rule only observes, or would stop an audited trial: nothing is done.
         fraction: Where on the schedule the trial was.
         sentence: The decision as one plain sentence.
         inputs: The numbers behind it.

@@ -29,7 +29,6 @@ from tuning_operator.engine.events import (
     Event,
     LimitReached,
     MarkReached,
-    Role,
     TrialEnded,
     TrialProposed,
 )
@@ -122,7 +121,7 @@ class Engine:
             live = self._live[trial] = Live(
                 total=self._spec.axis.total,
                 curve=state.curve,
-                monitors=self._judge.monitors() if state.role is Role.SEARCH else (),
+                monitors=self._judge.monitors(),
             )
         is_watched = state.stopped is None and job.over is None
         events: list[Event] = []

@@ -20,7 +20,7 @@ class Role(StrEnum):
 
     SEARCH = "Search"
     EVALUATION = "Evaluation"
-    """A finalist retrained with a seed that the search never saw; rules leave it alone."""
+    """A finalist retrained with a seed that the search never saw: steered as before, stopped by no rule."""
 
 
 class EndReason(StrEnum):
@@ -88,7 +88,7 @@ class TrialProposed(Event):
     seed: int
     role: Role = Role.SEARCH
     audited: bool = False
-    """Rules observe an audited trial but never act on it; that is how the wrong-stop rate is estimated."""
+    """No rule stops an audited trial, though each says when it would; so the wrong-stop rate is estimated."""
     candidate: int | None = None
     """For an evaluation: the number of the search trial whose parameters are retrained."""
 

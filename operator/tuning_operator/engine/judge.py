@@ -2,11 +2,12 @@
 
 Order: the target and the end of the job come first (they are found while folding, `Job.over`), then control rules, then
 stopping rules, each in the order of the manifest. The first enforced answer ends the round: a trial whose learning rate
-has just been changed is not stopped for what it did before. Rules that only observe, and all rules on an audited trial,
-write their decision once a trial and change nothing, so the round goes on.
+has just been changed is not stopped for what it did before. Rules that only observe, and stopping rules on an audited
+trial, write their decision once a trial and change nothing, so the round goes on.
 
-Gates: finalists that are retrained, trials that are to stop and jobs that are over are not judged, nor is the last
-mark: the schedule is done, so there is nothing left to save or to steer. Inside the quiet window after a change no
+Gates: trials that are to stop and jobs that are over are not judged, and finalists that are retrained are steered as
+they were in the search, or their results would not be the same, but no stopping rule is asked. Nor is the last mark
+judged: the schedule is done, so there is nothing left to save or to steer. Inside the quiet window after a change no
 stopping rule judges a mark. Alarms have no quiet window: their monitors forget everything at a change and see only what
 the trial did since it was applied.
 """
@@ -79,7 +80,7 @@ class Judge:
                 round_ = round_ or _Round(trial, event, fraction, self._sign)
                 if round_.change(control.name, mode, change):
                     return round_.decisions
-        if fraction >= trial.quiet_until - _ROUNDING:
+        if trial.role is Role.SEARCH and fraction >= trial.quiet_until - _ROUNDING:
             for rule, mode in self._stopping:
                 verdict = rule.judge(curve, job.study)
                 if verdict is not None:
@@ -96,7 +97,7 @@ class Judge:
             if change is not None and round_.change(control.name, mode, change):
                 return round_.decisions
         for rule, mode in self._stopping:
-            if rule.name != event.rule:
+            if rule.name != event.rule or trial.role is not Role.SEARCH:
                 continue
             verdict = rule.judge_alarm(alarm, trial.curve)
             if verdict is not None and round_.stop(rule.name, mode, verdict):
@@ -122,7 +123,7 @@ class _Round:
 
     def change(self, rule: str, mode: Mode, verdict: ControlVerdict) -> bool:
         """Write a change of the learning rate; return whether it ends the round."""
-        enforced = mode is Mode.ACT and not self._trial.audited
+        enforced = mode is Mode.ACT
         if not enforced and self._is_said(rule):
             return False
         control = self._trial.control
@@ -182,4 +183,4 @@ class _Round:
 
 
 def _may_judge(job: Job, trial: Trial) -> bool:
-    return trial.stopped is None and trial.ended is None and trial.role is Role.SEARCH and job.over is None
+    return trial.stopped is None and trial.ended is None and job.over is None

@@ -77,7 +77,7 @@ def test_a_trial_without_a_decision_is_told_why() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"role": Role.EVALUATION}, "rules leave such trials alone"),
+        ({"role": Role.EVALUATION}, "no rule may stop such trials"),
         ({"state": TrialState.PENDING}, "nothing yet"),
     ],
 )

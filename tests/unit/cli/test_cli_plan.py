@@ -21,7 +21,7 @@ def test_the_plan_tells_space_budget_schedule_and_when_each_rule_may_act() -> No
         "  search    lr, width, optimizer, momentum: continuous; TPE from seed 7",
         "  budget    16 trials, 3 at once; at most 4h; fails after more than 3 failed trials",
         "  schedule  2,000 train_step a trial, judged at 50 marks, one every 40",
-        "  audit     5 % of the trials are watched and never touched",
+        "  audit     5 % of the trials are never stopped: how often is a stop wrong?",
         "  evaluate  the 3 best trials again with 2 new seeds: 6 more trainings",
         "",
         "Rules, in the order in which they are asked; ● marks where one may act, · where it is silent:",

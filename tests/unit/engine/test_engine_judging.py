@@ -70,21 +70,22 @@ def test_an_observing_rule_says_it_once_and_the_next_rule_acts():
     assert (decision.rule, decision.enforced) == ("Divergence", True)
 
 
-def test_an_audited_trial_is_never_touched():
+def test_an_audited_trial_is_steered_like_all_others_and_never_stopped():
     driver = with_one_completed(stopping=[PERCENTILE, DIVERGENCE], control=[COOL_DOWN, BACK_OFF], audit=1.0)
     found = [decision for mark in range(1, 51) for decision in driver.mark(1, mark, 9.0)]
-    found += driver.alarm(1, fraction=0.99)
+    found += [decision for _ in range(3) for decision in driver.alarm(1, fraction=0.99)]
     assert [(one.rule, one.enforced) for one in found] == [
         ("Percentile", False),
-        ("CoolDown", False),
-        ("BackOff", False),
+        ("CoolDown", True),
+        ("BackOff", True),
+        ("BackOff", True),
         ("Divergence", False),
     ]
     assert driver.engine.wanted(1).desired is Desired.RUNNING
-    assert driver.engine.wanted(1).control.revision == 0
+    assert driver.engine.wanted(1).control.revision == 3
 
 
-def test_finalists_are_not_judged():
+def test_finalists_are_steered_and_never_stopped():
     driver = with_one_completed(
         stopping=[PERCENTILE, DIVERGENCE],
         control=[BACK_OFF],
@@ -94,8 +95,9 @@ def test_finalists_are_not_judged():
     )
     driver.begin()
     found = [decision for mark in range(1, 51) for decision in driver.mark(1, mark, 9.0)]
-    assert found + driver.alarm(1) + driver.mark(1, 50, -5.0) == []
-    assert driver.look(1, 500, nonfinite=10, count=0) == []
+    assert found + driver.mark(1, 50, -5.0) == []
+    assert [one.rule for _ in range(4) for one in driver.alarm(1)] == ["BackOff", "BackOff"]
+    assert driver.engine.wanted(1).desired is Desired.RUNNING
 
 
 def test_a_change_is_wanted_with_the_next_revision_and_keeps_what_came_before():

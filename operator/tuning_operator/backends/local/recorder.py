@@ -51,9 +51,12 @@ class Recorder:
         self._write([record for event in events for record in self._fold(event)])
 
     def observe(self, trial: int, observations: Sequence[Observation], pulse: Pulse | None) -> None:
-        """Show the engine what a look has brought, one evaluation after the other, and record what comes of it."""
+        """Show the engine what a look has brought, one evaluation after the other, and record what comes of it.
+
+        The pulse comes first: a control rule may answer its alarm before broken values are judged at a mark.
+        """
         records: list[Event] = []
-        for part, beat in (*(((one,), None) for one in observations), ((), pulse)):
+        for part, beat in (((), pulse), *(((one,), None) for one in observations)):
             for event in self.engine.observe(trial=trial, observations=part, pulse=beat, time=self._clock()):
                 records += self._fold(event)
                 if self.engine.wanted(trial).desired is Desired.STOPPED:

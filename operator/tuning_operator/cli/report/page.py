@@ -152,7 +152,7 @@ def _trial_row(view: JobView, index: int) -> list[Cell]:
         row.append(Cell(text, float(value) if is_number and value is not None else text))
     remarks = [message] if (message := reading.message(view, trial)) else []
     if trial.audited:
-        remarks.append("audited: rules only watched it")
+        remarks.append("audited: no rule may stop it")
     if trial.candidate is not None:
         remarks.append(f"trial {trial.candidate} with a new seed")
     if view.best is not None and view.best.number == trial.number:
