@@ -55,7 +55,7 @@ class Players:
         self._client = client
         self._reflector = trials
         self._curve = curve
-        self._pace = pace
+        self.pace = pace
         self._port = 0
         self._work: asyncio.Queue[Key] = asyncio.Queue()
         trials.listen(lambda _change, body: self._work.put_nowait(key_of(body)))
@@ -109,7 +109,7 @@ class Players:
             control = played.controls[-1]
             played.revision, played.scale = control["revision"], control["scale"]
             played.begin_decay = control["begin_decay"]
-        for _ in range(self._pace):
+        for _ in range(self.pace):
             if played.step < TOTAL:
                 played.step += 2
                 value = self._curve(played.parameters, played.step)
