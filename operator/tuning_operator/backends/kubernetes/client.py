@@ -178,6 +178,9 @@ class Client:
                     if line.strip():
                         yield line
         finally:
+            # A watch is left in the middle: TLS' polite goodbye would wait for an answer, and outlive the event loop.
+            if response.connection is not None and response.connection.transport is not None:
+                response.connection.transport.abort()
             response.close()
 
     async def apply(
