@@ -17,21 +17,17 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import fields
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from trial_protocol.control import ControlMessage
 from tuning_operator.api.metadata import API_VERSION
 from tuning_operator.api.trial import Desired, StopReason
 from tuning_operator.api.tuning_job import TuningJobSpec
-from tuning_operator.backends.kubernetes import job_status, labels
-from tuning_operator.backends.kubernetes.errors import AlreadyExists, NotFound
-from tuning_operator.backends.kubernetes.events import best_event, decision_event
-from tuning_operator.backends.kubernetes.jobs import owner
+from tuning_operator.backends.kubernetes.job_status import was_finished
 from tuning_operator.backends.kubernetes.records import JobLog, TrialLog, belongs_to_job
-from tuning_operator.backends.kubernetes.resources import TRIALS, TUNING_JOBS, Object, name_of
+from tuning_operator.backends.kubernetes.resources import Object, name_of
 from tuning_operator.backends.kubernetes.site import Endpoint, Site
-from tuning_operator.backends.kubernetes.times import format_time
+from tuning_operator.backends.kubernetes.study_objects import ObjectsChanged, StudyObjects
 from tuning_operator.backends.kubernetes.watched import Watched
 from tuning_operator.engine.decisions import Decision
 from tuning_operator.engine.engine import Engine
@@ -41,27 +37,20 @@ from tuning_operator.engine.events import (
     EndReason,
     Event,
     JobResumed,
-    JobStarted,
     JobSuspended,
     MarkReached,
     TrialEnded,
     TrialProposed,
 )
 from tuning_operator.engine.wanted import Wanted
-from tuning_operator.errors import BackendError, LogError, ManifestError
+from tuning_operator.errors import LogError, ManifestError
 from tuning_operator.scrape.look import Look
 from tuning_operator.scrape.steering import is_behind
 from tuning_operator.search.check import load_job
 
-MANAGER: Final = "tuning-operator"
-CURVE_MANAGER: Final = "tuning-operator-curve"
 _RECENT: Final = 60.0
 """Decisions younger than this are announced again when a study is taken up; their Events may not have been written."""
 _log = logging.getLogger(__name__)
-
-
-class ObjectsChanged(BackendError):
-    """The objects are not as this study left them: read them again."""
 
 
 class Study:
@@ -71,11 +60,9 @@ class Study:
         self._site = site
         self._namespace = namespace
         self._name = name
-        self._job: Object = {}
         self._spec: TuningJobSpec | None = None
         self._engine: Engine
-        self._job_log = JobLog()
-        self._status: Object = {}
+        self._objects = StudyObjects(site, namespace=namespace, name=name)
         self._status_due = 0.0
         self._best: int | None = None
         self._watched: dict[int, Watched] = {}
@@ -103,9 +90,9 @@ class Study:
         while True:
             self._wake.clear()
             body = self._site.tuning_jobs.get(self._namespace, self._name)
-            if body is None or body["metadata"]["uid"] != self._job["metadata"]["uid"]:
-                is_there = await self._still_there()
-            elif body["metadata"]["generation"] > self._job["metadata"]["generation"]:
+            if body is None or body["metadata"]["uid"] != self._objects.uid:
+                is_there = await self._objects.is_there()
+            elif body["metadata"]["generation"] > self._objects.generation:
                 is_there = await self._take_up()
             else:
                 is_there = not body["metadata"].get("deletionTimestamp")
@@ -116,43 +103,28 @@ class Study:
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
-    async def _still_there(self) -> bool:
-        """Ask the server itself: the cache may be behind."""
-        try:
-            body = await self._site.client.get(TUNING_JOBS, namespace=self._namespace, name=self._name)
-        except NotFound:
-            return False
-        return bool(body["metadata"]["uid"] == self._job["metadata"]["uid"])
-
     async def _take_up(self) -> bool:
         """Read all objects and restore the engine from them; return False if the job is gone.
 
         They are read from the server and not from a cache, which may lack what this process wrote last.
         """
-        site = self._site
-        try:
-            job = await site.client.get(TUNING_JOBS, namespace=self._namespace, name=self._name)
-        except NotFound:
+        objects, self._spec = self._objects, None
+        if not await objects.read_job():
             return False
-        if job["metadata"].get("deletionTimestamp"):
-            return False
-        self._job, self._status, self._spec = job, job.get("status") or {}, None
         manifest = {"apiVersion": API_VERSION, "kind": "TuningJob", "metadata": {"name": self._name}}
         try:
-            spec = load_job({**manifest, "spec": job["spec"]}, source=self._name).spec
+            spec = load_job({**manifest, "spec": objects.job["spec"]}, source=self._name).spec
         except ManifestError as error:
-            await self._reject("Invalid", "; ".join(map(str, error.problems)))
+            await objects.reject("Invalid", "; ".join(map(str, error.problems)))
             return True
-        uid = job["metadata"]["uid"]
-        bodies, _ = await site.client.list(TRIALS, namespace=self._namespace, labels=f"{labels.LABEL_JOB}={self._name}")
-        bodies = [one for one in bodies if any(ref["uid"] == uid for ref in one["metadata"].get("ownerReferences", ()))]
+        bodies = await objects.read_trials()
         try:
-            self._job_log = JobLog.read(job, spec)
+            objects.log = JobLog.read(objects.job, spec)
             logs = [TrialLog.read(body, spec) for body in bodies]
-            records = self._job_log.records() + [record for log in logs for record in log.records()]
+            records = objects.log.records() + [record for log in logs for record in log.records()]
             self._engine = Engine.restore(name=self._name, spec=spec, records=records)
         except LogError as error:
-            await self._reject("AnotherJob", str(error))
+            await objects.reject("AnotherJob", str(error))
             return True
         self._spec = spec
         self._watched, self._numbers, self._used = {}, {}, {}
@@ -161,11 +133,11 @@ class Study:
         self._touched = {name_of(body) for body in bodies}
         self._next_look = self._status_due = 0.0
         for body in bodies:
-            site.trials.learn(body)
-        await self._announce_recent()
+            self._site.trials.learn(body)
+        self._announce_recent()
         await self._record_decisions(self._engine.pending_decisions())
-        if job_status.was_finished(self._status) and self._engine.finished is None and not self._engine.suspended:
-            await self._tell_job(self._engine.event(JobResumed, time=site.clock()))
+        if was_finished(objects.status) and self._engine.finished is None and not self._engine.suspended:
+            await self._tell_job(self._engine.event(JobResumed, time=self._site.clock()))
         return True
 
     def _adopt(self, body: Object, log: TrialLog) -> None:
@@ -311,7 +283,7 @@ class Study:
                     batch.append(self._numbered(event))
             for event in batch:
                 self._watched[event.trial].log.add(event)  # type: ignore[attr-defined]
-            await asyncio.gather(*(self._write_curve(event.trial) for event in batch))  # type: ignore[attr-defined]
+            await asyncio.gather(*(self._write_curve(self._watched[event.trial]) for event in batch))  # type: ignore[attr-defined]
             decisions = [decision for event in batch for decision in engine.apply(event)]
             changed |= {one.trial for one in decisions if one.enforced and one.trial is not None}
             await self._record_decisions(decisions)
@@ -338,7 +310,7 @@ class Study:
 
     async def _tell_job(self, event: Event) -> None:
         """Record an event about the whole job, and tell the engine."""
-        await self._write_job_records([event])
+        await self._objects.write_records([event])
         await self._record_decisions(self._engine.apply(event))
 
     async def _record_decisions(self, decisions: Sequence[Decision]) -> None:
@@ -347,14 +319,14 @@ class Study:
             return
         of_job = [one for one in decisions if belongs_to_job(one)]
         if of_job:
-            await self._write_job_records(of_job)
+            await self._objects.write_records(of_job)
         for decision in decisions:
             if not belongs_to_job(decision) and decision.trial in self._watched:
                 self._watched[decision.trial].log.add(decision)
         await self._agree()
         await self._steer(again=False)
         for decision in decisions:
-            self._announce(decision)
+            self._objects.announce(decision)
 
     async def _propose(self) -> None:
         while events := self._engine.propose(time=self._site.clock()):
@@ -369,44 +341,15 @@ class Study:
     async def _create(self, proposed: TrialProposed) -> bool:
         """Make the Trial, which is the record of its proposal; return False if its Job cannot be made at all."""
         assert self._spec is not None
-        site, log = self._site, TrialLog(proposed)
-        name = f"{self._name}-{proposed.trial:04d}"
-        body: Object = {
-            "apiVersion": TRIALS.api_version,
-            "kind": TRIALS.kind,
-            "metadata": {
-                "name": name,
-                "namespace": self._namespace,
-                "labels": labels.trial_labels(self._name, name),
-                "ownerReferences": [owner(self._job)],
-            },
-            "spec": log.spec(job=self._name, wanted=Wanted(desired=Desired.RUNNING)),
-        }
+        log = TrialLog(proposed)
+        body = self._objects.render_trial(log)
         if not self._numbers:
-            problem = await site.objection(self._spec, body)
+            problem = await self._site.objection(self._spec, body)
             if problem is not None:
-                await self._reject("TrialRefused", f"its trials cannot run: {problem}")
+                await self._objects.reject("TrialRefused", f"its trials cannot run: {problem}")
                 self._spec = None
                 return False
-        try:
-            created = await site.client.create(TRIALS, body)
-        except AlreadyExists:
-            created = await site.client.get(TRIALS, namespace=self._namespace, name=name)
-            owners = [ref["uid"] for ref in created["metadata"].get("ownerReferences") or ()]
-            if self._job["metadata"]["uid"] not in owners:
-                raise BackendError(
-                    f"a Trial {name} is there that belongs to something else; delete it, or wait until it is gone"
-                ) from None
-            there = TrialLog.read(created, self._spec).proposed
-            if (there.sequence, there.parameters, there.seed) != (
-                proposed.sequence,
-                proposed.parameters,
-                proposed.seed,
-            ):
-                raise ObjectsChanged(f"Trial {name} was proposed already, with other parameters") from None
-        log.written = created["spec"]
-        site.trials.learn(created)
-        self._adopt(created, log)
+        self._adopt(await self._objects.create(body, log, self._spec), log)
         return True
 
     def _wanted(self, number: int) -> Wanted:
@@ -423,23 +366,14 @@ class Study:
 
     async def _agree(self) -> None:
         """Write the spec of every Trial of which something else is wanted, or about which something was decided."""
-
-        async def write(watched: Watched, spec: Object) -> None:
-            written = await self._apply(watched, {"spec": spec}, manager=MANAGER)
-            watched.log.written = written["spec"]
-
         found = []
         for number, watched in self._watched.items():
             wanted = self._wanted(number)
             state = (wanted, len(watched.log.decisions))
-            if state == watched.agreed:
-                continue
-            watched.agreed = state
-            spec = watched.log.spec(job=self._name, wanted=wanted)
-            if spec != watched.log.written:
-                found.append(write(watched, spec))
-        if found:
-            await asyncio.gather(*found)
+            if state != watched.agreed:
+                watched.agreed = state
+                found.append(self._objects.write_spec(watched, wanted))
+        await asyncio.gather(*found)
 
     async def _steer(self, *, again: bool) -> None:
         """Send control messages to trials that have not reported the wanted revision."""
@@ -453,7 +387,7 @@ class Study:
             if is_behind(wanted=control.revision, reported=watched.revision):
                 watched.sent = control.revision
                 message = ControlMessage(
-                    trial=self._trial_name(number),
+                    trial=self._objects.trial_name(number),
                     revision=control.revision,
                     learning_rate_scale=control.scale,
                     begin_decay=control.begin_decay,
@@ -464,90 +398,35 @@ class Study:
             if problem is not None:
                 _log.info("job %s/%s: a control message was not taken: %s", self._namespace, self._name, problem)
 
-    # Writing.
+    # Telling people.
 
-    async def _write_curve(self, number: int) -> None:
-        watched = self._watched[number]
-        status = {**watched.log.status(), **watched.shown(self._engine)}
-        await self._apply(watched, {"status": status}, manager=CURVE_MANAGER, subresource="status")
-
-    async def _apply(self, watched: Watched, part: Object, *, manager: str, subresource: str = "") -> Object:
-        name = self._trial_name(watched.log.proposed.trial)
-        body = {"metadata": {"name": name, "namespace": self._namespace, "uid": watched.uid}, **part}
-        async with self._site.writes:
-            written = await self._site.client.apply(TRIALS, body, subresource=subresource, manager=manager)
-        self._site.trials.learn(written)
-        return written
-
-    async def _write_job_records(self, records: Sequence[Event]) -> None:
-        for record in records:
-            self._job_log.add(record)
-        status = {**self._status, "records": self._job_log.status()}
-        if isinstance(records[0], JobStarted):
-            status["startTime"] = format_time(datetime.fromtimestamp(records[0].time, tz=UTC))
-        await self._apply_status(status)
+    async def _write_curve(self, watched: Watched) -> None:
+        await self._objects.write_curve(watched, watched.shown(self._engine))
 
     async def _write_status(self) -> float | None:
-        """Say how the job is doing, if that is news; not more often than `Site.status_pause` while it goes on.
+        """Say how the job is doing; not more often than `Site.status_pause` while it goes on.
 
         Returns:
             Seconds until it may be said, if that is not now.
         """
         if self._spec is None:
             return None
-        engine, now = self._engine, self._site.clock()
-        if now < self._status_due and engine.finished is None:
+        now = self._site.clock()
+        if now < self._status_due and self._engine.finished is None:
             return self._status_due - now
-        view = engine.view(time=now)
-        status = job_status.render_status(
-            view,
-            time=now,
-            generation=self._job["metadata"]["generation"],
-            before=self._status,
-            records=self._job_log.status(),
-        )
-        if job_status.is_news(status, self._status):
+        view = self._engine.view(time=now)
+        if await self._objects.write_status(view, time=now):
             self._status_due = now + self._site.status_pause
-            await self._apply_status(status)
         if view.best is not None and view.best.number != self._best:
             self._best = view.best.number
-            self._site.post(best_event(self._job, view.best, time=now))
+            self._objects.announce_best(view.best)
         return None
 
-    async def _reject(self, reason: str, message: str) -> None:
-        status = job_status.render_rejected(
-            reason,
-            message,
-            time=self._site.clock(),
-            generation=self._job["metadata"]["generation"],
-            before=self._status,
-        )
-        if status != self._status:
-            await self._apply_status(status)
-
-    async def _apply_status(self, status: Object) -> None:
-        metadata = {"name": self._name, "namespace": self._namespace, "uid": self._job["metadata"]["uid"]}
-        body = {"metadata": metadata, "status": status}
-        written = await self._site.client.apply(TUNING_JOBS, body, subresource="status", manager=MANAGER)
-        self._status = written["status"]
-        self._site.tuning_jobs.learn(written)
-
-    # Telling people.
-
-    def _announce(self, decision: Decision) -> None:
-        trial = None
-        if decision.trial is not None and not belongs_to_job(decision):
-            trial = self._site.trials.get(self._namespace, self._trial_name(decision.trial))
-        self._site.post(decision_event(self._job, decision, trial=trial))
-
-    async def _announce_recent(self) -> None:
+    def _announce_recent(self) -> None:
         """Announce again what was decided last: the process may have died before it could."""
         now = self._site.clock()
         view = self._engine.view(time=now)
         self._best = None if view.best is None else view.best.number
         for decision in view.decisions:
             if now - decision.time < _RECENT:
-                self._announce(decision)
-
-    def _trial_name(self, number: int) -> str:
-        return f"{self._name}-{number:04d}"
+                self._objects.announce(decision)
