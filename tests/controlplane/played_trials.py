@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from trial_protocol import names
-from trial_protocol.control import generate_key_pair, verify_control
+from trial_protocol.control import REFUSAL_STATUS, generate_key_pair, verify_control
 from trial_protocol.errors import ControlRefused
 from trial_protocol.history import HistoryRecord, render_history
 from tuning_operator.backends.kubernetes.client import Client
@@ -156,7 +156,8 @@ class Players:
                 now=datetime.now(UTC).timestamp(),
             )
         except ControlRefused as error:
-            return web.Response(status=error.status, text=json.dumps({"reason": error.reason, "message": str(error)}))
+            said = {"reason": error.reason, "message": str(error)}
+            return web.Response(status=REFUSAL_STATUS[error.reason], text=json.dumps(said))
         played.controls.append(
             {
                 "revision": message.revision,

@@ -218,8 +218,9 @@ async def test_an_operator_that_is_killed_decides_as_one_that_was_not(crds: Cont
             here.players.pace = 10
             await here.client.apply(TUNING_JOBS, manifest(namespace, metrics={"interval": "20ms"}, **few))
             if kills is not None:
-                for _ in range(7):
-                    await killed_once(here, crds, after=kills.randrange(1, 45))
+                plan = Deaths(kills)
+                while not plan.is_over:
+                    await killed_once(here, crds, plan)
             async with here.operator():
                 await here.until("the job is complete", here.is_complete)
             ends = [body["status"]["end"]["reason"] for _, body in sorted(here.trials.objects.items())]
@@ -231,29 +232,54 @@ async def test_an_operator_that_is_killed_decides_as_one_that_was_not(crds: Cont
     assert await played(namespaces(), random.Random(5)) == undisturbed
 
 
-async def killed_once(here: World, plane: ControlPlane, *, after: int) -> None:
-    """Run an operator that dies when the answer to its n-th write comes: the write counts, the answer is lost."""
-    dead = asyncio.Event()
-    left = after
+class Deaths:
+    """When operators die: right after a mark that is to be judged, right after a decision, and at random."""
 
-    def observe(verb: str, _resource: str, _code: int, _seconds: float) -> None:
-        nonlocal left
-        if verb in ("apply", "create"):
-            left -= 1
-            if left <= 0:
-                dead.set()
-                raise asyncio.CancelledError
+    def __init__(self, draws: random.Random) -> None:
+        self._draws = draws
+        self._seen: set[tuple[str, str]] = set()
+        self._left = draws.randrange(1, 45)
+        self._random = 3
 
-    async with await Client.connect(kubeconfig=str(plane.kubeconfig), observer=observe) as client:
+    @property
+    def is_over(self) -> bool:
+        return len(self._seen) >= 5 and self._random == 0
+
+    def now(self, body: Object) -> bool:
+        name, marks = body["metadata"]["name"], body.get("status", {}).get("marks") or [{"mark": 0}]
+        for what, holds in (("mark", marks[-1]["mark"] == 35), ("decision", body.get("spec", {}).get("decisions"))):
+            if holds and (name, what) not in self._seen:
+                self._seen.add((name, what))
+                return True
+        self._left -= 1
+        if self._left == 0 and self._random:
+            self._random -= 1
+            self._left = self._draws.randrange(1, 45)
+            return True
+        return False
+
+
+class MortalClient(Client):
+    """Its process dies when the answer to a write comes: the write counts, the answer is lost."""
+
+    deaths: Deaths
+    dead: asyncio.Event
+
+    async def apply(self, resource: Any, body: Object, **options: Any) -> Object:
+        written = await super().apply(resource, body, **options)
+        if self.dead.is_set() or (resource is TRIALS and self.deaths.now(body)):
+            self.dead.set()
+            raise asyncio.CancelledError
+        return written
+
+
+async def killed_once(here: World, plane: ControlPlane, deaths: Deaths) -> None:
+    async with await MortalClient.connect(kubeconfig=str(plane.kubeconfig)) as client:
+        client.deaths, client.dead = deaths, asyncio.Event()
         try:
             async with here.operator(client):
-                waits = [
-                    asyncio.ensure_future(dead.wait()),
-                    asyncio.ensure_future(here.until("complete", here.is_complete)),
-                ]
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                for one in waits:
-                    one.cancel()
+                async with asyncio.timeout(40):
+                    await client.dead.wait()
                 raise _Killed
         except _Killed:
             pass
