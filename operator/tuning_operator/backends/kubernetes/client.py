@@ -27,6 +27,7 @@ from tuning_operator.backends.kubernetes.errors import ApiError, Gone, ServerErr
 from tuning_operator.backends.kubernetes.resources import PODS, Object, Resource, key_of
 
 FIELD_MANAGER: Final = "tuning-operator"
+_GOODBYE: Final = 0.25
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON: Final = "application/json"
@@ -85,8 +86,9 @@ class Client:
         return cls(ApiClient(configuration), **options)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; those of cancelled requests get a moment for TLS' goodbye, as aiohttp advises."""
         await self._api.close()
+        await asyncio.sleep(_GOODBYE)
 
     async def __aenter__(self) -> Self:
         return self
