@@ -176,6 +176,21 @@ def test_what_a_killed_runner_left_is_ended_first(tmp_path: Path, runners: Runne
     assert (trial.reason, trial.attempt) == (EndReason.COMPLETED, 2)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets the kernel do it")
+def test_the_kernel_ends_the_trials_of_a_killed_runner(tmp_path: Path, runners: Runners) -> None:
+    journal = tmp_path / "journal"
+    command = [sys.executable, "-S", str(HERE / "bare_trial.py"), str(journal), "steps=900", "pause=0.05"]
+    runner = runners.start(manifest(command, steps=900), tmp_path / "run")
+    asyncio.run(until_started(journal))
+    runner.signal(signal.SIGKILL)
+    runner.wait()
+    deadline = time.monotonic() + 30
+    while live_processes(tmp_path):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [line[0] for line in read_journal(journal)] == ["start", "Interrupted"], "its checkpoint was written"
+
+
 def test_a_trial_that_ended_unseen_is_not_run_again(tmp_path: Path, runners: Runners) -> None:
     journal, directory = tmp_path / "journal", tmp_path / "run"
     command = [sys.executable, "-S", str(HERE / "bare_trial.py"), str(journal), "steps=30", "pause=0.03"]

@@ -226,6 +226,7 @@ class _Run:
                 driver.kill()
             return
         self._interrupted = True
+        _log.warning("suspending: trials write their checkpoints; once more does not wait for them")
         try:
             self.shop.recorder.record(JobSuspended)
         except BackendError as error:
@@ -261,6 +262,8 @@ class _Signals:
         loop = asyncio.get_running_loop()
         for number in _SIGNALS:
             earlier = signal.getsignal(number)
+            if earlier is signal.SIG_IGN:
+                continue  # As under nohup: whoever started us does not want it answered.
             try:
                 loop.add_signal_handler(number, self._call)
             except (ValueError, RuntimeError, NotImplementedError):
