@@ -12,6 +12,8 @@ from tests.controlplane.trials import World, world
 from tests.testbed.controlplane import ControlPlane
 
 TRIALS = 100
+ASKED_AGAIN = 5
+"""A busy server lets a request time out now and then, and it is asked again."""
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ async def test_a_hundred_trials_cost_few_requests_each(simulated: tuple[ControlP
         await here.study(template={"spec": {"containers": [{"name": "train", "image": "trainer"}]}})
         names = await asyncio.gather(*(here.want(number) for number in range(TRIALS)))
         await all_are(here, "Running")
-        assert here.calls["create", "jobs"] == TRIALS
+        assert TRIALS <= here.calls["create", "jobs"] <= TRIALS + ASKED_AGAIN
         # Running, and at most one word on the way there.
         assert TRIALS <= here.calls["apply", "trials/status"] <= 2 * TRIALS
         here.calls.clear()
@@ -55,7 +57,7 @@ async def test_a_hundred_trials_cost_few_requests_each(simulated: tuple[ControlP
         )
         await all_are(here, "StoppedEarly")
         await here.until("no pod is left", lambda: not here.pods.objects)
-        assert here.calls["delete", "jobs"] == TRIALS
+        assert TRIALS <= here.calls["delete", "jobs"] <= TRIALS + ASKED_AGAIN
         # Stopping, and the end.
         assert TRIALS <= here.calls["apply", "trials/status"] <= 2 * TRIALS
         assert set(here.calls) <= {("apply", "trials"), ("apply", "trials/status"), ("delete", "jobs")}

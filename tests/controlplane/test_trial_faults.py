@@ -59,7 +59,8 @@ async def test_one_trial_makes_one_job_whatever_is_lost(faulty: tuple[World, Fau
     status = await here.becomes(name, "Running")
     assert status["attempt"] == 1
     assert len(here.pods_of(name)) == 1
-    assert len(proxy.broken) == times
+    # What is said in one write on one machine takes two on another: the fault may not be used up, but it has hit.
+    assert 1 <= len(proxy.broken) <= times
 
 
 async def test_what_happens_while_no_watch_is_open_is_not_missed(faulty: tuple[World, FaultProxy]) -> None:
