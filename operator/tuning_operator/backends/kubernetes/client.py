@@ -303,15 +303,15 @@ class Client:
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
         what = " ".join(filter(None, (verb, str(resource), f"{namespace}/{name}" if name else namespace)))
         label = f"{resource.plural}/{subresource}" if subresource else resource.plural
-        for attempt in range(1 if once else self._retries.attempts):
-            error, asked, answer = await self._try(verb, label, method, path, query or {}, body, content, what)
-            if answer is not None:
-                return answer
-            assert error is not None
-            if not isinstance(error, Throttled | ServerError) or once or attempt + 1 == self._retries.attempts:
-                raise error
-            await self._retries.sleep(self._retries.pause(attempt, asked))
-        raise AssertionError("unreachable")
+        attempt = 0
+        while True:
+            try:
+                return await self._try(verb, label, method, path, query or {}, body, content, what)
+            except (Throttled, ServerError) as error:
+                if once or attempt + 1 >= self._retries.attempts:
+                    raise
+                await self._retries.sleep(self._retries.pause(attempt, error.retry_after))
+            attempt += 1
 
     async def _try(
         self,
@@ -323,7 +323,7 @@ class Client:
         body: Object | None,
         content: str,
         what: str,
-    ) -> tuple[ApiError | None, float | None, Object | None]:
+    ) -> Object:
         started = time.perf_counter()
         code = 0
         try:
@@ -332,11 +332,14 @@ class Client:
             code = response.status
             data = await response.read()
             if 200 <= code < 300:
-                return None, None, json.loads(data)
+                answer: Object = json.loads(data)
+                return answer
+            refused = error_from(code, _status(data), what)
             header = response.headers.get("Retry-After", "")
-            return error_from(code, _status(data), what), float(header) if header.isdigit() else None, None
+            refused.retry_after = float(header) if header.isdigit() else None
+            raise refused
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            return ServerError(f"{what}: {type(error).__name__}: {error}"), None, None
+            raise ServerError(f"{what}: {type(error).__name__}: {error}") from error
         finally:
             if self._observer is not None:
                 self._observer(verb, label, code, time.perf_counter() - started)

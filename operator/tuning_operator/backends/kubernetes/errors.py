@@ -20,12 +20,14 @@ class ApiError(BackendError):
     Attributes:
         code: HTTP status; 0 when no answer came.
         reason: The server's own word, for example ``AlreadyExists``.
+        retry_after: Seconds after which the server asks to try again, if it says so.
     """
 
     def __init__(self, message: str, *, code: int = 0, reason: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
+        self.retry_after: float | None = None
 
 
 class NotFound(ApiError):
