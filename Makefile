@@ -87,14 +87,23 @@ testbed: setup ## Build the test bed's binaries ahead of the tests
 requirements: $(filter .tools/bin/uv,$(UV)) ## Pin every dependency again, with hashes
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--extra operator --extra trainer --extra dev --output-file requirements/dev.txt pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
+		--extra operator --extra trainer --extra dev --extra bench --constraint requirements/dev.txt \
+		--output-file requirements/bench.txt pyproject.toml
 	echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --output-file requirements/uv.txt -
 
+.venv-bench/.ready: requirements/bench.txt | setup
+	@test -x .venv-bench/bin/python || $(UV) venv --quiet --python $(PYTHON) .venv-bench
+	VIRTUAL_ENV=$(CURDIR)/.venv-bench $(UV) pip sync --quiet --require-hashes requirements/bench.txt
+	VIRTUAL_ENV=$(CURDIR)/.venv-bench $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
 .PHONY: bench
-bench: setup ## Measure: engine and trainer, each beside a peer in the same run
-	$(BIN)/python benchmarks/engine.py
-	$(BIN)/python benchmarks/trainer.py
+bench: .venv-bench/.ready ## Measure: engine and trainer, each beside a peer in the same run
+	.venv-bench/bin/python benchmarks/engine.py
+	.venv-bench/bin/python benchmarks/trainer.py
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches, never runs/
-	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench .tools .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
