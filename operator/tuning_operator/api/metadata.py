@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -25,7 +25,3 @@ class ObjectMeta(Manifest):
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
     generation: int | None = None
-
-    def extra(self) -> dict[str, Any]:
-        """Return the fields that we pass through unread."""
-        return dict(self.model_extra or {})

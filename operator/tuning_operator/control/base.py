@@ -44,8 +44,6 @@ class AppliedControl:
     scale: float = 1.0
     begin_decay: bool = False
     changes: Mapping[str, int]
-    last_change: float | None = None
-    """Fraction of the schedule at which the newest change was decided."""
 
 
 class ControlRule(ABC):

@@ -17,7 +17,7 @@ from __future__ import annotations
 from sys import intern
 from typing import Any, Final
 
-from tuning_operator.api.tuning_job import Direction, TuningJobSpec
+from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.control.base import ControlRule, ControlVerdict
 from tuning_operator.control.registry import CONTROL_RULES
 from tuning_operator.curves.alarm import Alarm
@@ -49,7 +49,6 @@ class Judge:
             (stoppings[type(settings)](settings), settings.mode) for settings in spec.stopping
         ]
         self._total = spec.axis.total
-        self._sign = -1.0 if spec.objective.direction is Direction.MAXIMIZE else 1.0
 
     def monitors(self) -> list[tuple[str, Monitor]]:
         """Return new watchers for one trial, each with the name of its rule."""
@@ -68,7 +67,7 @@ class Judge:
         elif type(event) is AlarmRaised:
             trial = job.trials[event.trial]
             if event.attempt >= trial.attempt and _may_judge(job, trial):
-                return self._alarm(trial, event)
+                return self._alarm(job, trial, event)
         return []
 
     def _mark(self, job: Job, trial: Trial, event: MarkReached) -> list[Decision]:
@@ -77,20 +76,20 @@ class Judge:
         for control, mode in self._control:
             change = control.judge(curve, trial.control)
             if change is not None:
-                round_ = round_ or _Round(trial, event, fraction, self._sign)
+                round_ = round_ or _Round(trial, event, fraction, job.sign)
                 if round_.change(control.name, mode, change):
                     return round_.decisions
         if trial.role is Role.SEARCH and fraction >= trial.quiet_until - _ROUNDING:
             for rule, mode in self._stopping:
                 verdict = rule.judge(curve, job.study)
                 if verdict is not None:
-                    round_ = round_ or _Round(trial, event, fraction, self._sign)
+                    round_ = round_ or _Round(trial, event, fraction, job.sign)
                     if round_.stop(rule.name, mode, verdict):
                         break
         return [] if round_ is None else round_.decisions
 
-    def _alarm(self, trial: Trial, event: AlarmRaised) -> list[Decision]:
-        round_ = _Round(trial, event, event.fraction, self._sign)
+    def _alarm(self, job: Job, trial: Trial, event: AlarmRaised) -> list[Decision]:
+        round_ = _Round(trial, event, event.fraction, job.sign)
         alarm = Alarm(kind=event.alarm, position=event.fraction * self._total, numbers=event.numbers)
         for control, mode in self._control:
             change = control.judge_alarm(alarm, trial.curve, trial.control)

@@ -246,7 +246,6 @@ class Job:
                 scale=decision.scale,
                 begin_decay=decision.begin_decay,
                 changes=changes,
-                last_change=decision.fraction,
             )
             trial.alarmed = ()
             trial.quiet_until = max(trial.quiet_until, decision.fraction + decision.quiet)

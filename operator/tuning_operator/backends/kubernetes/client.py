@@ -23,7 +23,7 @@ import aiohttp
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
-from tuning_operator.backends.kubernetes.errors import ApiError, Gone, ServerError, Throttled, error_from
+from tuning_operator.backends.kubernetes.errors import ApiError, ServerError, Throttled, error_from
 from tuning_operator.backends.kubernetes.resources import PODS, Object, Resource, key_of
 
 FIELD_MANAGER: Final = "tuning-operator"
@@ -371,6 +371,3 @@ def _status(data: bytes) -> dict[str, Any]:
     except ValueError:
         return {"message": data[:200].decode(errors="replace")}
     return parsed if isinstance(parsed, dict) else {}
-
-
-__all__ = ["FIELD_MANAGER", "Client", "Gone", "Observer", "Retries"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from enum import StrEnum
 from typing import Final
@@ -69,12 +69,6 @@ class Reflector:
     def get(self, namespace: str, name: str) -> Object | None:
         """Return one object from the cache."""
         return self._objects.get((namespace, name))
-
-    def select(self, namespace: str, label: str, value: str) -> Iterator[Object]:
-        """Yield the objects of a namespace whose label has this value."""
-        for (home, _), body in self._objects.items():
-            if home == namespace and (body["metadata"].get("labels") or {}).get(label) == value:
-                yield body
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` at every change from now on."""
