@@ -13,6 +13,7 @@ from contextlib import aclosing
 from enum import StrEnum
 from typing import Final
 
+from tuning_operator.backends.kubernetes.back_off import BackOff
 from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.errors import ApiError, Gone
 from tuning_operator.backends.kubernetes.resources import Object, Resource, key_of
@@ -30,7 +31,7 @@ class Change(StrEnum):
 
 
 Listener = Callable[[Change, Object], None]
-_LONGEST_PAUSE: Final = 30.0
+_BACK_OFF: Final = BackOff(longest=30.0)
 
 
 class Reflector:
@@ -110,7 +111,7 @@ class Reflector:
             except ApiError as error:
                 self._on_restart(self.resource.plural, error.reason or type(error).__name__)
                 failures += 1
-                await self._sleep(min(0.1 * 2.0**failures, _LONGEST_PAUSE))
+                await self._sleep(_BACK_OFF.pause(failures))
 
     async def _watch(self, since: str) -> str:
         async with aclosing(

@@ -6,12 +6,12 @@ import asyncio
 import logging
 
 from tuning_operator.backends.kubernetes import labels
+from tuning_operator.backends.kubernetes.back_off import BackOff
 from tuning_operator.backends.kubernetes.reflector import Change, Key
 from tuning_operator.backends.kubernetes.resources import Object, key_of, name_of
 from tuning_operator.backends.kubernetes.site import Site
 from tuning_operator.backends.kubernetes.study import Study
 from tuning_operator.backends.kubernetes.study_objects import ObjectsChanged
-from tuning_operator.backends.kubernetes.work_queue import BackOff
 from tuning_operator.errors import TuningError
 
 _log = logging.getLogger(__name__)

@@ -9,11 +9,11 @@ nothing.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
+
+from tuning_operator.backends.kubernetes.back_off import BackOff
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -27,20 +27,6 @@ class Cancellable(Protocol):
 
 def _call_later(delay: float, callback: Callable[[], None]) -> Cancellable:
     return asyncio.get_running_loop().call_later(delay, callback)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackOff:
-    """How long a key waits after its n-th failure in a row, in seconds."""
-
-    first: float = 0.2
-    longest: float = 60.0
-    jitter: Callable[[], float] = field(default_factory=lambda: random.Random(0).random)
-
-    def pause(self, failures: int) -> float:
-        """Return the pause after `failures` (from 1) failures in a row."""
-        # The exponent is bounded, so that a key which fails for days does not overflow.
-        return min(self.first * 2.0 ** min(failures - 1, 32), self.longest) * (0.5 + self.jitter() / 2)
 
 
 class WorkQueue(Generic[Key]):

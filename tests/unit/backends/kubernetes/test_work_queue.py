@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 from tests.unit.backends.kubernetes.virtual_clock import VirtualClock
 
-from tuning_operator.backends.kubernetes.work_queue import BackOff, WorkQueue
+from tuning_operator.backends.kubernetes.back_off import BackOff
+from tuning_operator.backends.kubernetes.work_queue import WorkQueue
 
 
 @pytest.fixture
