@@ -119,7 +119,8 @@ class World:
         return self.jobs.get(self.namespace, name)
 
     def pods_of(self, name: str) -> list[Object]:
-        return list(self.pods.select(self.namespace, labels.LABEL_TRIAL, name))
+        pods = (body for (namespace, _), body in self.pods.objects.items() if namespace == self.namespace)
+        return [body for body in pods if body["metadata"].get("labels", {}).get(labels.LABEL_TRIAL) == name]
 
     async def pod(self, name: str, *, beside: tuple[str, ...] = ()) -> Object:
         """Wait for a pod of the trial that is none of `beside`."""
