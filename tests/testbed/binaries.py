@@ -88,6 +88,12 @@ FAMILIES = (
     Family("coredns", "github.com/coredns/coredns", {"coredns": "github.com/coredns/coredns"}, ("-version",)),
     Family("kwok", "sigs.k8s.io/kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}),
     Family("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}, ("version", "--short")),
+    Family("helm3", "helm.sh/helm/v3", {"helm3": "helm.sh/helm/v3/cmd/helm"}, ("version", "--short")),
+    Family(
+        "helm-unittest",
+        "github.com/helm-unittest/helm-unittest",
+        {"helm-unittest": "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"},
+    ),
     Family(
         "kubeconform",
         "github.com/yannh/kubeconform",
