@@ -23,11 +23,12 @@ from trial_protocol.control import ControlMessage
 from tuning_operator.api.metadata import API_VERSION
 from tuning_operator.api.trial import Desired, StopReason
 from tuning_operator.api.tuning_job import TuningJobSpec
+from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
 from tuning_operator.backends.kubernetes.job_status import was_finished
-from tuning_operator.backends.kubernetes.records import JobLog, TrialLog, belongs_to_job
 from tuning_operator.backends.kubernetes.resources import Object, name_of
 from tuning_operator.backends.kubernetes.site import Endpoint, Site
 from tuning_operator.backends.kubernetes.study_objects import ObjectsChanged, StudyObjects
+from tuning_operator.backends.kubernetes.trial_log import TrialLog
 from tuning_operator.backends.kubernetes.watched import Watched
 from tuning_operator.engine.decisions import Decision
 from tuning_operator.engine.engine import Engine

@@ -11,11 +11,12 @@ from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes import job_status, labels
 from tuning_operator.backends.kubernetes.errors import AlreadyExists, NotFound
 from tuning_operator.backends.kubernetes.events import best_event, decision_event
+from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
 from tuning_operator.backends.kubernetes.jobs import owner
-from tuning_operator.backends.kubernetes.records import JobLog, TrialLog, belongs_to_job
 from tuning_operator.backends.kubernetes.resources import TRIALS, TUNING_JOBS, Object
 from tuning_operator.backends.kubernetes.site import Site
 from tuning_operator.backends.kubernetes.times import format_time
+from tuning_operator.backends.kubernetes.trial_log import TrialLog
 from tuning_operator.backends.kubernetes.watched import Watched
 from tuning_operator.engine.decisions import Decision
 from tuning_operator.engine.events import Event, JobStarted

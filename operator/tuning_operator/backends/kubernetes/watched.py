@@ -8,9 +8,10 @@ from typing import Any
 
 from trial_protocol.result import Outcome, TrialResult
 from tuning_operator.api.tuning_job import Direction, Reduce, TuningJobSpec
-from tuning_operator.backends.kubernetes.records import TrialLog, number_text
+from tuning_operator.backends.kubernetes.record_fields import number_text
 from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.backends.kubernetes.site import Endpoint
+from tuning_operator.backends.kubernetes.trial_log import TrialLog
 from tuning_operator.curves.marks import Observation
 from tuning_operator.engine.engine import Engine
 from tuning_operator.engine.events import EndReason

@@ -12,7 +12,8 @@ from tuning_operator.api.metadata import ObjectMeta
 from tuning_operator.api.record import MAX_JOB_RECORDS
 from tuning_operator.api.trial import Desired, Trial
 from tuning_operator.api.tuning_job import TuningJob, TuningJobSpec
-from tuning_operator.backends.kubernetes.records import JobLog, TrialLog, belongs_to_job
+from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
+from tuning_operator.backends.kubernetes.trial_log import TrialLog
 from tuning_operator.backends.simulation.simulation import Played, simulate
 from tuning_operator.backends.simulation.synthetic import SyntheticCurves
 from tuning_operator.engine.codec import encode

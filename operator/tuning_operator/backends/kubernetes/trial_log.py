@@ -1,4 +1,4 @@
-"""The log of a job, spread over its objects, and put together again.
+"""The records of one trial, as its object holds them; `job_log` has the rest of the log.
 
 =========================================  =====================================================================
 record                                     where
@@ -7,7 +7,6 @@ record                                     where
 a decision about a trial                   ``spec.decisions``, written together with what follows from it
 ``AttemptStarted``, ``MarkReached``,       the Trial's status
 ``AlarmRaised``, ``TrialEnded``
-everything about the whole job             ``status.records`` of the TuningJob
 =========================================  =====================================================================
 
 Objects are bounded, so not every record is kept for ever: a mark that a later attempt has reached again, attempts
@@ -16,42 +15,36 @@ between the first and the newest ones, old alarms. None of them changes what fol
 
 from __future__ import annotations
 
-import hashlib
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tuning_operator.api import record as bounds
 from tuning_operator.api.parameters import Parameter, ParameterType
 from tuning_operator.api.trial import StopReason
 from tuning_operator.api.tuning_job import TuningJobSpec
+from tuning_operator.backends.kubernetes.record_fields import (
+    number_text,
+    read_decision,
+    read_numbers,
+    write_decision,
+    write_numbers,
+)
 from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.curves.marks import MarkValue
-from tuning_operator.engine.decisions import Action, Decision
+from tuning_operator.engine.decisions import Decision
 from tuning_operator.engine.events import (
     AlarmRaised,
     AttemptStarted,
     EndReason,
     Event,
-    JobCancelled,
-    JobResumed,
-    JobStarted,
-    JobSuspended,
-    LimitReached,
     MarkReached,
     Role,
-    SpaceExhausted,
     TrialEnded,
     TrialProposed,
 )
-from tuning_operator.engine.identity import fixed_parts
 from tuning_operator.engine.wanted import Wanted
 from tuning_operator.errors import LogError
-from tuning_operator.schema import Mode, Scalar
-
-_BARE: Final[Mapping[str, type[Event]]] = {
-    kind.__name__: kind for kind in (SpaceExhausted, JobSuspended, JobResumed, JobCancelled)
-}
+from tuning_operator.schema import Scalar
 
 _STOPS: Final = frozenset(reason.value for reason in StopReason)
 
@@ -94,7 +87,7 @@ class TrialLog:
         log = cls(
             TrialProposed(
                 sequence=spec.get("sequence", 0),
-                time=_float(spec.get("proposedAt", "0.0")),
+                time=float(spec.get("proposedAt", "0.0")),
                 trial=number,
                 parameters={name: _typed(value, parameters.get(name)) for name, value in spec["parameters"].items()},
                 seed=spec["seed"],
@@ -103,22 +96,22 @@ class TrialLog:
                 candidate=spec.get("candidate"),
             )
         )
-        log.decisions = [_read_decision(one, number) for one in spec.get("decisions") or ()]
+        log.decisions = [read_decision(one, number) for one in spec.get("decisions") or ()]
         log.attempts = [
-            AttemptStarted(sequence=one["sequence"], time=_float(one["time"]), trial=number, attempt=one["attempt"])
+            AttemptStarted(sequence=one["sequence"], time=float(one["time"]), trial=number, attempt=one["attempt"])
             for one in status.get("attempts") or ()
         ]
         log.marks = [_read_mark(one, number) for one in status.get("marks") or ()]
         log.alarms = [
             AlarmRaised(
                 sequence=one["sequence"],
-                time=_float(one["time"]),
+                time=float(one["time"]),
                 trial=number,
                 attempt=one["attempt"],
                 rule=one["rule"],
                 alarm=one["alarm"],
-                fraction=_float(one["fraction"]),
-                numbers=_read_numbers(one.get("numbers")),
+                fraction=float(one["fraction"]),
+                numbers=read_numbers(one.get("numbers")),
             )
             for one in status.get("alarms") or ()
         ]
@@ -176,7 +169,7 @@ class TrialLog:
         if wanted.reason is not None and wanted.reason.value in _STOPS:
             out["stopReason"] = str(wanted.reason)
         if self.decisions:
-            out["decisions"] = [_write_decision(one, of_trial=True) for one in self.decisions]
+            out["decisions"] = [write_decision(one, of_trial=True) for one in self.decisions]
         return out
 
     def status(self) -> Object:
@@ -196,73 +189,13 @@ class TrialLog:
                     "rule": one.rule,
                     "alarm": one.alarm,
                     "fraction": number_text(one.fraction),
-                    "numbers": _write_numbers(one.numbers),
+                    "numbers": write_numbers(one.numbers),
                 }
                 for one in self.alarms
             ]
         if self.end is not None:
             out["end"] = _write_end(self.end)
         return out
-
-
-class JobLog:
-    """The records of the whole job, as ``status.records`` of the TuningJob holds them."""
-
-    def __init__(self, records: Iterable[Event] = ()) -> None:
-        self._records = list(records)
-
-    @classmethod
-    def read(cls, body: Object, spec: TuningJobSpec) -> JobLog:
-        """Return the records in a TuningJob object.
-
-        Raises:
-            LogError: A field cannot be read.
-        """
-        found = (body.get("status") or {}).get("records") or ()
-        try:
-            return cls(_read_job_record(one, spec) for one in found)
-        except (KeyError, TypeError, ValueError) as error:
-            name = body.get("metadata", {}).get("name", "?")
-            raise LogError(f"the records in TuningJob {name} cannot be read ({error})") from None
-
-    def add(self, record: Event) -> None:
-        """Take in a record.
-
-        Beyond their bound the oldest suspensions are forgotten; their time then counts against ``budget.duration``.
-        """
-        self._records.append(record)
-        if len(self._records) > bounds.MAX_JOB_RECORDS:
-            pauses = (JobSuspended, JobResumed)
-            oldest = next((at for at, one in enumerate(self._records) if isinstance(one, pauses)), 1)
-            paired = isinstance(self._records[oldest], JobSuspended) and isinstance(
-                self._records[oldest + 1], JobResumed
-            )
-            del self._records[oldest : oldest + (2 if paired else 1)]
-
-    def records(self) -> list[Event]:
-        """Return all records."""
-        return list(self._records)
-
-    def status(self) -> list[Object]:
-        """Return ``status.records``."""
-        return [_write_job_record(one) for one in self._records]
-
-
-def belongs_to_job(record: Event) -> bool:
-    """Return whether a record lies with the TuningJob and not with a Trial."""
-    return getattr(record, "trial", None) is None or (isinstance(record, Decision) and record.action is Action.FINISH)
-
-
-def number_text(value: float) -> str:
-    """Return a number as text that reads back as the very same number."""
-    value = float(value)
-    if math.isfinite(value):
-        return repr(value)
-    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _float(text: str) -> float:
-    return float(text)  # It knows NaN and Infinity by these names.
 
 
 def _typed(value: Scalar, parameter: Parameter | None) -> Scalar:
@@ -275,14 +208,6 @@ def _typed(value: Scalar, parameter: Parameter | None) -> Scalar:
         if not isinstance(choice, bool) and choice == value:
             return choice
     return value
-
-
-def _write_numbers(numbers: Mapping[str, float]) -> dict[str, str]:
-    return {name: number_text(value) for name, value in list(numbers.items())[: bounds.MAX_NUMBERS]}
-
-
-def _read_numbers(numbers: Mapping[str, str] | None) -> dict[str, float]:
-    return {name: _float(value) for name, value in (numbers or {}).items()}
 
 
 def _write_mark(event: MarkReached) -> Object:
@@ -338,109 +263,14 @@ def _write_end(end: TrialEnded) -> Object:
 def _read_end(end: Mapping[str, Any], trial: int) -> TrialEnded:
     return TrialEnded(
         sequence=end["sequence"],
-        time=_float(end["time"]),
+        time=float(end["time"]),
         trial=trial,
         attempt=end["attempt"],
         reason=EndReason(end["reason"]),
-        value=None if end.get("value") is None else _float(end["value"]),
-        fraction=_float(end["fraction"]),
-        compute_seconds=_float(end["computeSeconds"]),
-        gpu_seconds=_float(end.get("gpuSeconds", "0.0")),
+        value=None if end.get("value") is None else float(end["value"]),
+        fraction=float(end["fraction"]),
+        compute_seconds=float(end["computeSeconds"]),
+        gpu_seconds=float(end.get("gpuSeconds", "0.0")),
         checkpoint=end.get("checkpoint", ""),
         message=end.get("message", ""),
     )
-
-
-def _write_decision(decision: Decision, *, of_trial: bool) -> Object:
-    out: Object = {
-        "sequence": decision.sequence,
-        "because": decision.because,
-        "time": number_text(decision.time),
-        "rule": decision.rule,
-        "action": str(decision.action),
-        "mode": str(decision.mode),
-        "enforced": decision.enforced,
-        "sentence": decision.sentence[: bounds.MAX_SENTENCE],
-        "fraction": number_text(decision.fraction),
-        "inputs": _write_numbers(decision.inputs),
-        "compared": decision.compared,
-    }
-    if decision.reason:
-        out["reason"] = decision.reason
-    if decision.saved:
-        out["saved"] = number_text(decision.saved)
-    if decision.action in (Action.CHANGE_LEARNING_RATE, Action.BEGIN_DECAY):
-        out |= {
-            "revision": decision.revision,
-            "scale": number_text(decision.scale),
-            "beginDecay": decision.begin_decay,
-            "restore": decision.restore,
-            "quiet": number_text(decision.quiet),
-        }
-    if not of_trial and decision.trial is not None:
-        out["trial"] = decision.trial
-    return out
-
-
-def _read_decision(found: Mapping[str, Any], trial: int | None) -> Decision:
-    return Decision(
-        sequence=found["sequence"],
-        time=_float(found["time"]),
-        because=found["because"],
-        trial=found.get("trial", trial),
-        rule=found["rule"],
-        action=Action(found["action"]),
-        mode=Mode(found["mode"]),
-        enforced=found["enforced"],
-        sentence=found["sentence"],
-        reason=found.get("reason", ""),
-        fraction=_float(found.get("fraction", "0.0")),
-        inputs=_read_numbers(found.get("inputs")),
-        compared=found.get("compared", 0),
-        saved=_float(found.get("saved", "0.0")),
-        revision=found.get("revision", 0),
-        scale=_float(found.get("scale", "1.0")),
-        begin_decay=found.get("beginDecay", False),
-        restore=found.get("restore", False),
-        quiet=_float(found.get("quiet", "0.0")),
-    )
-
-
-def _write_job_record(record: Event) -> Object:
-    out: Object = {
-        "kind": type(record).__name__,
-        "sequence": record.sequence,
-        "time": number_text(record.time),
-    }
-    match record:
-        case JobStarted():
-            out["fixed"] = {name: _fingerprint(text) for name, text in record.fixed.items()}
-        case LimitReached():
-            out |= {"limit": record.limit, "used": number_text(record.used)}
-        case Decision():
-            out["decision"] = _write_decision(record, of_trial=False)
-        case _ if type(record).__name__ not in _BARE:
-            raise LogError(f"a {type(record).__name__} does not belong to the whole job")
-    return out
-
-
-def _read_job_record(found: Mapping[str, Any], spec: TuningJobSpec) -> Event:
-    kind, sequence, time = found["kind"], found["sequence"], _float(found["time"])
-    match kind:
-        case "JobStarted":
-            return JobStarted(sequence=sequence, time=time, fixed=_recognise(found.get("fixed") or {}, spec))
-        case "LimitReached":
-            return LimitReached(sequence=sequence, time=time, limit=found["limit"], used=_float(found["used"]))
-        case "Decision":
-            return _read_decision(found["decision"], None)
-    return _BARE[kind](sequence=sequence, time=time)
-
-
-def _fingerprint(text: str) -> str:
-    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-
-
-def _recognise(fixed: Mapping[str, str], spec: TuningJobSpec) -> dict[str, str]:
-    """Return the parts in full where they are as they were; the fingerprint stays where they are not."""
-    now = fixed_parts(spec)
-    return {name: now[name] if _fingerprint(now.get(name, "")) == print_ else print_ for name, print_ in fixed.items()}
