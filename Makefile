@@ -63,12 +63,13 @@ typecheck: setup ## mypy, strict
 	$(BIN)/mypy --package tests.testbed
 
 .PHONY: generate
-generate: setup ## Write the CRDs from the models
+generate: setup ## Write what follows from the code: the CRDs and the page of metrics
 	$(BIN)/python -m tuning_operator.api.crds crds
+	$(BIN)/python -m tuning_operator.backends.kubernetes.metrics_page docs/operator-metrics.md
 
 .PHONY: verify
 verify: generate ## Regenerate everything that is generated; fail on any difference
-	git diff --exit-code -- crds
+	git diff --exit-code -- crds docs/operator-metrics.md
 
 .PHONY: cluster-up
 cluster-up: setup ## Start a cluster with one real node (root); ARGS="--size control-plane" for an API server alone
