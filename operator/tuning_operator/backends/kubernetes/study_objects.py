@@ -49,6 +49,9 @@ class StudyObjects:
         self.status: Object = {}
         self.log = JobLog()
 
+    def __str__(self) -> str:
+        return f"TuningJob {self._namespace}/{self._name}"
+
     @property
     def uid(self) -> str:
         """Which TuningJob of this name it is."""

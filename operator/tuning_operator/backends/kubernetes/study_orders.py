@@ -1,0 +1,51 @@
+"""What a study wants of its trials, told to both who act on it: the trial controller, and the trial itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from trial_protocol.control import ControlMessage
+from tuning_operator.api.trial import Desired
+from tuning_operator.backends.kubernetes.site import Site
+from tuning_operator.backends.kubernetes.study_objects import StudyObjects
+from tuning_operator.backends.kubernetes.study_state import StudyState
+from tuning_operator.scrape.steering import is_behind
+
+_log = logging.getLogger(__name__)
+
+
+async def agree(objects: StudyObjects, state: StudyState) -> None:
+    """Write the spec of every Trial of which something else is wanted, or about which something was decided."""
+    found = []
+    for number, watched in state.watched.items():
+        wanted = state.wanted(number)
+        agreed = (wanted, len(watched.log.decisions))
+        if agreed != watched.agreed:
+            watched.agreed = agreed
+            found.append(objects.write_spec(watched, wanted))
+    await asyncio.gather(*found)
+
+
+async def steer(site: Site, objects: StudyObjects, state: StudyState, *, again: bool) -> None:
+    """Send control messages to trials that have not reported the wanted revision; `again` to those sent before too."""
+    found = []
+    for number, watched in state.watched.items():
+        wanted = state.engine.wanted(number)
+        control = wanted.control
+        is_new = control.revision > watched.sent
+        if wanted.desired is not Desired.RUNNING or watched.url is None or not (again or is_new):
+            continue
+        if is_behind(wanted=control.revision, reported=watched.revision):
+            watched.sent = control.revision
+            message = ControlMessage(
+                trial=objects.trial_name(number),
+                revision=control.revision,
+                learning_rate_scale=control.scale,
+                begin_decay=control.begin_decay,
+                restore=control.restore,
+            )
+            found.append(site.steering.send(watched.url, message))
+    for problem in await asyncio.gather(*found):
+        if problem is not None:
+            _log.info("a control message of %s was not taken: %s", objects, problem)

@@ -1,0 +1,86 @@
+"""What a study knows between two readings of its objects: the engine, and the trials that have not ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tuning_operator.api.trial import Desired, StopReason
+from tuning_operator.api.tuning_job import TuningJobSpec
+from tuning_operator.backends.kubernetes.resources import Object, name_of
+from tuning_operator.backends.kubernetes.site import Site
+from tuning_operator.backends.kubernetes.study_objects import ObjectsChanged
+from tuning_operator.backends.kubernetes.trial_log import TrialLog
+from tuning_operator.backends.kubernetes.watched import Watched
+from tuning_operator.engine.engine import Engine
+from tuning_operator.engine.events import EndReason
+from tuning_operator.engine.wanted import Wanted
+
+
+class StudyState:
+    """Made anew whenever the objects are read again.
+
+    Attributes:
+        watched: The trials that have not ended, by number.
+        is_empty: Whether no trial was ever made.
+    """
+
+    def __init__(self, site: Site, *, namespace: str, spec: TuningJobSpec, engine: Engine) -> None:
+        self.spec = spec
+        self.engine = engine
+        self.watched: dict[int, Watched] = {}
+        self._site = site
+        self._namespace = namespace
+        self._numbers: dict[str, int] = {}
+        self._used: dict[int, float] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no trial was ever made."""
+        return not self._numbers
+
+    @property
+    def gpu_seconds(self) -> float:
+        """GPU time of all trials, as far as they were looked at."""
+        return sum(self._used.values())
+
+    def adopt(self, body: Object, log: TrialLog) -> None:
+        """Take in a Trial that was read or made."""
+        number = log.proposed.trial
+        self._numbers[name_of(body)] = number
+        self._used[number] = self._site.gpu_seconds(body)
+        if log.end is None:
+            watched = self.watched[number] = Watched(log, self.spec, uid=body["metadata"]["uid"])
+            watched.revision = (body.get("status") or {}).get("revision", 0)
+            if body["spec"].get("stopReason") == StopReason.METRICS_UNAVAILABLE:
+                watched.silent = "it reported no usable metric in time"
+
+    def wanted(self, number: int) -> Wanted:
+        """Return what is wanted of a trial: what the engine wants, unless the trial is given up for its silence."""
+        wanted = self.engine.wanted(number)
+        watched = self.watched.get(number)
+        if watched is None or not watched.silent or wanted.desired is Desired.STOPPED:
+            return wanted
+        return Wanted(
+            desired=Desired.STOPPED,
+            reason=EndReason.METRICS_UNAVAILABLE,
+            message=watched.silent,
+            control=wanted.control,
+        )
+
+    def bodies(self, names: Iterable[str] | None = None) -> list[tuple[int, Object]]:
+        """Return the Trials among `names` (all, without) that have not ended, as the cache has them.
+
+        Raises:
+            ObjectsChanged: One of them is gone.
+        """
+        found = []
+        for name in list(self._numbers) if names is None else names:
+            number = self._numbers.get(name)
+            if number is None or number not in self.watched:
+                continue
+            body = self._site.trials.get(self._namespace, name)
+            if body is None or body["metadata"]["uid"] != self.watched[number].uid:
+                raise ObjectsChanged(f"Trial {name} is gone though it had not ended; the job goes on without it")
+            self._used[number] = self._site.gpu_seconds(body)
+            found.append((number, body))
+        return sorted(found, key=lambda one: one[0])
