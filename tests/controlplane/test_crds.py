@@ -166,6 +166,15 @@ def test_what_the_curves_depend_on_is_fixed_once_the_job_has_started(
     patch(crds, namespace, "/spec/budget/trials", 70)
 
 
+def test_a_job_that_was_cancelled_stays_so(crds: ControlPlane, namespace: str) -> None:
+    create(crds, namespace, GOOD)
+    assert crds.get("tuningjob", "digits", "-n", namespace)["spec"]["cancel"] is False
+    patch(crds, namespace, "/spec/cancel", True)
+    with pytest.raises(TestbedError, match="spec.cancel: Forbidden: a job that was cancelled stays so"):
+        patch(crds, namespace, "/spec/cancel", False)
+    patch(crds, namespace, "/spec/budget/trials", 70)
+
+
 def test_before_the_start_everything_may_change(crds: ControlPlane, namespace: str) -> None:
     create(crds, namespace, GOOD)
     patch(crds, namespace, "/spec/objective/metric", "accuracy")

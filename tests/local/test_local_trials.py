@@ -44,6 +44,12 @@ async def test_a_trial_with_our_client_completes(tmp_path: Path) -> None:
     assert trial.result == pytest.approx(0.97**60)
 
 
+@pytest.mark.parametrize("field", ["suspend", "cancel"])
+async def test_a_job_that_is_not_to_run_is_not_run(tmp_path: Path, field: str) -> None:
+    with pytest.raises(BackendError, match=f"spec.{field} is true, so there is nothing to run"):
+        await run_here(bare(tmp_path / "journal", **{field: True}), tmp_path)
+
+
 async def test_a_program_without_a_history_is_read_from_its_page(tmp_path: Path) -> None:
     trial = await run_one(bare(tmp_path / "journal", "no-history", "pause=0.05"), tmp_path)
     assert trial.reason is EndReason.COMPLETED

@@ -66,6 +66,13 @@ def _frozen(field: str) -> dict[str, str]:
     }
 
 
+_CANCELLED: Final = {
+    "rule": "!has(oldSelf.spec.cancel) || !oldSelf.spec.cancel || (has(self.spec.cancel) && self.spec.cancel)",
+    "message": "a job that was cancelled stays so; make a new TuningJob",
+    "reason": "FieldValueForbidden",
+    "fieldPath": ".spec.cancel",
+}
+
 KINDS: Final = (
     Kind(
         model=TuningJob,
@@ -84,7 +91,7 @@ KINDS: Final = (
             Column(name="Saved", path=".status.gpuHoursSaved", wide=True),
             Column(name="Age", path=".metadata.creationTimestamp", type="date"),
         ),
-        rules=(_frozen("parameters"), _frozen("objective"), _frozen("axis")),
+        rules=(_frozen("parameters"), _frozen("objective"), _frozen("axis"), _CANCELLED),
     ),
     Kind(
         model=Trial,

@@ -179,6 +179,8 @@ class TuningJobSpec(Manifest):
     trial: TrialTemplate = TrialTemplate()
     suspend: Annotated[bool, Field(json_schema_extra=STABLE_DEFAULT)] = False
     """Free everything now; false continues from the checkpoints."""
+    cancel: Annotated[bool, Field(json_schema_extra=STABLE_DEFAULT)] = False
+    """End the job now and keep what was found; this cannot be taken back."""
 
 
 class TuningJob(Manifest):

@@ -272,6 +272,11 @@ class Engine:
         """Whether the user asked to free everything and continue later."""
         return self._job.suspended
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the user asked to end the job now and keep what was found."""
+        return self._job.is_cancelled
+
     def active_seconds(self, *, time: float) -> float:
         """Return how long the job has been at work by now, which is what ``budget.duration`` limits."""
         return self._job.active_seconds(time)

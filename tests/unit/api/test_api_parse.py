@@ -66,8 +66,8 @@ def test_choices_keep_what_the_file_says() -> None:
         (
             "  objectiv: {metric: eval_loss}",
             "digits.yaml:9: spec.objectiv: found a field that does not exist here, expected one of objective, axis, "
-            "parameters, search, stopping, control, audit, budget, evaluation, metrics, trial, suspend; did you mean "
-            "objective?",
+            "parameters, search, stopping, control, audit, budget, evaluation, metrics, trial, suspend, cancel; "
+            "did you mean objective?",
         ),
         (
             "  search: {algorithm: Random forest}",

@@ -76,6 +76,8 @@ async def run(
     check_command(command, base)
     if job.spec.suspend:
         raise BackendError("spec.suspend is true, so there is nothing to run; set it to false")
+    if job.spec.cancel:
+        raise BackendError("spec.cancel is true, so there is nothing to run; take it out")
     if len(slots) < job.spec.budget.parallel:
         _log.warning(
             "budget.parallel is %d; %d at once, one for each GPU of this machine", job.spec.budget.parallel, len(slots)
