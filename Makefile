@@ -71,6 +71,10 @@ generate: setup ## Write what follows from the code: the CRDs and the page of me
 verify: generate ## Regenerate everything that is generated; fail on any difference
 	git diff --exit-code -- crds docs/operator-metrics.md
 
+.PHONY: images
+images: ## Build both images; BASE=, TAG=, PREFIX=, PLATFORM=, BUILDER=docker|podman|buildah
+	images/build.sh
+
 .PHONY: cluster-up
 cluster-up: setup ## Start a cluster with one real node (root); ARGS="--size control-plane" for an API server alone
 	$(BIN)/python -m tests.testbed up $(ARGS)
@@ -88,11 +92,16 @@ testbed: setup ## Build the test bed's binaries ahead of the tests
 requirements: $(filter .tools/bin/uv,$(UV)) ## Pin every dependency again, with hashes
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--extra operator --extra trainer --extra dev --output-file requirements/dev.txt pyproject.toml
+	for image in operator trainer; do $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --extra $$image --constraint requirements/dev.txt \
+		--output-file requirements/$$image.txt pyproject.toml || exit; done
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url \
 		--extra operator --extra trainer --extra dev --extra bench --constraint requirements/dev.txt \
 		--output-file requirements/bench.txt pyproject.toml
 	echo uv | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --output-file requirements/uv.txt -
+	echo cyclonedx-bom | $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+		--no-annotate --no-emit-index-url --output-file requirements/sbom.txt -
 
 .venv-bench/.ready: requirements/bench.txt | setup
 	@test -x .venv-bench/bin/python || $(UV) venv --quiet --python $(PYTHON) .venv-bench

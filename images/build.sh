@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Build both images with docker, podman or buildah, whichever is there: `make images`, or images/build.sh [TARGET...].
+# TAG, PREFIX, BASE, PLATFORM, SSL_CERT_FILE and BUILDER may be set; see docs/images.md.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+builder="${BUILDER:-$(for each in docker podman buildah; do command -v "$each" && break; done || true)}"
+[[ -n $builder ]] || { echo "Images need docker, podman or buildah; none is on the PATH" >&2; exit 1; }
+# The date of every file, the same for all commits: a layer whose content has not changed keeps its digest.
+epoch="${SOURCE_DATE_EPOCH:-315532800}"
+arguments=(
+    --file Dockerfile
+    --build-arg "VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)"
+    --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)"
+)
+[[ -z ${BASE:-} ]] || arguments+=(--build-arg "BASE=$BASE")
+[[ -z ${PLATFORM:-} ]] || arguments+=(--platform "$PLATFORM")
+[[ -z ${SSL_CERT_FILE:-} ]] || arguments+=(
+    --secret "id=certificates,src=$SSL_CERT_FILE" --build-arg SSL_CERT_FILE=/run/secrets/certificates
+)
+
+(($#)) || set -- operator trainer
+for target in "$@"; do
+    name="${PREFIX:-}tuning-$target:${TAG:-dev}"
+    case "$(basename "$builder")" in
+    docker)
+        SOURCE_DATE_EPOCH=$epoch "$builder" buildx build "${arguments[@]}" --build-arg "SOURCE_DATE_EPOCH=$epoch" \
+            --target "$target" --tag "$name" --output type=docker,rewrite-timestamp=true .
+        ;;
+    *)
+        "$builder" build "${arguments[@]}" --layers --network host --timestamp "$epoch" \
+            --target "$target" --tag "$name" .
+        ;;
+    esac
+    echo "built $name"
+done
