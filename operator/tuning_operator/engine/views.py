@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from operator import attrgetter
-from statistics import fmean, median
+from collections.abc import Mapping
+from statistics import fmean
 
 from tuning_operator.curves.marks import MARKS
 from tuning_operator.engine.calibration import rank_correlation, wrong_stop_rate
 from tuning_operator.engine.decisions import Action
-from tuning_operator.engine.events import EndReason, Role
+from tuning_operator.engine.events import Role
 from tuning_operator.engine.finish import finished
 from tuning_operator.engine.live import Live
 from tuning_operator.engine.proposals import evaluations_left
 from tuning_operator.engine.results import ranking
+from tuning_operator.engine.savings import estimate_saved
 from tuning_operator.engine.state import Job, Trial
 from tuning_operator.engine.view import CandidateView, CurvePoint, JobView, TrialState, TrialView
-
-_STOPPED_BY_RULE = frozenset({EndReason.STOPPED_EARLY, EndReason.NON_FINITE})
 
 
 def view_job(job: Job, *, name: str, live: Mapping[int, Live], time: float, gpu_seconds: float) -> JobView:
@@ -55,9 +53,11 @@ def view_job(job: Job, *, name: str, live: Mapping[int, Live], time: float, gpu_
             one.enforced and one.action in (Action.CHANGE_LEARNING_RATE, Action.BEGIN_DECAY) for one in job.ledger
         ),
         compute_seconds=math.fsum(view.compute_seconds for view in trials.values()),
-        compute_seconds_saved=_saved(trials.values(), attrgetter("compute_seconds")),
+        compute_seconds_saved=estimate_saved(
+            (one.reason, one.fraction, one.compute_seconds) for one in trials.values()
+        ),
         gpu_hours=max(ended_gpu_seconds, gpu_seconds) / 3600,
-        gpu_hours_saved=_saved(trials.values(), attrgetter("gpu_seconds")) / 3600,
+        gpu_hours_saved=estimate_saved((one.reason, one.fraction, one.gpu_seconds) for one in trials.values()) / 3600,
         rank_correlation=rank_correlation(job),
         wrong_stop_rate=wrong_stop_rate(job),
         started=job.first_time,
@@ -117,19 +117,6 @@ def _view_trial(job: Job, trial: Trial, *, name: str, live: Live | None, time: f
             CurvePoint(fraction=at.mark / MARKS, value=sign * at.value, learning_rate=at.learning_rate) for at in curve
         ),
     )
-
-
-def _saved(trials: Iterable[TrialView], used: Callable[[TrialView], float]) -> float:
-    """Estimate what trials that a rule stopped would still have used.
-
-    Each at its own pace, but in all no more than the median completed trial used: the pace of a trial that was stopped
-    soon after its start is mostly start-up.
-    """
-    seen = list(trials)
-    completed = [used(view) for view in seen if view.reason is EndReason.COMPLETED and used(view)]
-    most = median(completed) if completed else math.inf
-    stopped = (view for view in seen if view.reason in _STOPPED_BY_RULE and 0 < view.fraction < 1)
-    return math.fsum(max(min(used(view) / view.fraction, most) - used(view), 0.0) for view in stopped)
 
 
 def _candidates(job: Job) -> tuple[CandidateView, ...]:
