@@ -59,10 +59,15 @@ class Options:
 
 
 class Probes:
-    """Answers ``/healthz`` while the event loop turns, ``/readyz`` while this process leads and knows the cluster."""
+    """Answers ``/healthz`` while the event loop turns, ``/readyz`` while this process could lead or does.
+
+    One that stands by is ready as soon as it has seen who leads: a Deployment replaces its pods one by one only if the
+    new one is ready before the old one gives leadership up. One that leads is ready when it knows the cluster.
+    """
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
+        self.leadership: Leadership | None = None
         self.service: Service | None = None
         self.port = 0
 
@@ -83,8 +88,12 @@ class Probes:
         return web.Response(text="alive\n")
 
     async def _ready(self, _: web.Request) -> web.Response:
-        is_ready = self.service is not None and self.service.is_ready
-        return web.Response(status=200 if is_ready else 503, text="leading\n" if is_ready else "standing by\n")
+        if self.service is not None:
+            is_ready, text = self.service.is_ready, "leading\n" if self.service.is_ready else "reading the cluster\n"
+        else:
+            is_ready = self.leadership is not None and self.leadership.holder != ""
+            text = "standing by\n" if is_ready else "asking who leads\n"
+        return web.Response(status=200 if is_ready else 503, text=text)
 
 
 async def run_operator(options: Options, *, stop: asyncio.Event) -> int:
@@ -105,6 +114,7 @@ async def run_operator(options: Options, *, stop: asyncio.Event) -> int:
             identity=options.identity,
             timing=options.timing,
         )
+        probes.leadership = leadership
         if await _first(leadership.acquire(), stop.wait()) == 1:
             return 0
         _log.info("%s leads", options.identity)
