@@ -25,10 +25,12 @@ from tuning_trainer.controls import Controls
 from tuning_trainer.evaluations import Evaluations
 from tuning_trainer.exposition import Standing
 from tuning_trainer.outcome import outcome_of, write_termination_message
+from tuning_trainer.schedules import Schedule
 from tuning_trainer.server import TrialServer
 from tuning_trainer.state import TrialState
 from tuning_trainer.termination import Termination
 
+_CONSTANT: Final = Schedule()
 _METRIC_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -83,6 +85,7 @@ class Trial:
         self._termination = Termination()
         self._server: TrialServer | None = None
         self._loop_polls = False
+        self._decay_from: float | None = None
         self._finished = False
         self.active: Final = environment is not None
         if self._reports:
@@ -159,9 +162,9 @@ class Trial:
 
     @property
     def learning_rate_scale(self) -> float:
-        """Factor in force on the schedule's own learning rate."""
+        """Factor on the schedule's own learning rate: the one set by the operator, times the final decay once begun."""
         in_force = self._controls.in_force
-        return in_force.learning_rate_scale if in_force else 1.0
+        return in_force.learning_rate_scale * self._final_decay() if in_force else 1.0
 
     @property
     def history(self) -> list[HistoryRecord]:
@@ -234,6 +237,7 @@ class Trial:
     def restore_control(self, message: ControlMessage) -> None:
         """Put a checkpoint's control message (or the first rank's) in force; an older one than that in force is not."""
         self._controls.restore(message)
+        self._note_decay()
 
     def restore_history(self, records: Iterable[HistoryRecord]) -> None:
         """Put a checkpoint's evaluations in front, so that a restarted trial still answers with all of them."""
@@ -308,16 +312,31 @@ class Trial:
 
     def _standing(self, counters: Mapping[str, float]) -> Standing:
         in_force = self._controls.in_force
-        position, total = counters.get(self.axis), self.total
         return Standing(
             attempt=self.attempt,
             revision=in_force.revision if in_force else 0,
             learning_rate_scale=in_force.learning_rate_scale if in_force else 1.0,
-            fraction=None if position is None or not total else position / total,
+            fraction=self._fraction(counters.get(self.axis)),
         )
+
+    def _fraction(self, position: float | None) -> float | None:
+        return None if position is None or not self.total else position / self.total
+
+    def _note_decay(self) -> None:
+        """Remember where the final decay begins; a loop with a schedule of its own sees to that itself."""
+        in_force = self._controls.in_force
+        if in_force is None or not in_force.begin_decay:
+            self._decay_from = None
+        elif self._decay_from is None:
+            self._decay_from = self._fraction(self._state.position(self.axis))
+
+    def _final_decay(self) -> float:
+        fraction = self._fraction(self._state.position(self.axis)) if self._decay_from is not None else None
+        return 1.0 if fraction is None else _CONSTANT.factor(min(fraction, 1.0), decay_from=self._decay_from)
 
     def _apply(self, step: int) -> None:
         if (applied := self._controls.apply()) is not None:
+            self._note_decay()
             sys.stdout.write(
                 f"tuning: control revision {applied.revision} in force from step {step}: "
                 f"learning rate scale {applied.learning_rate_scale:g}\n"

@@ -127,6 +127,11 @@ class TrialState:
             self._fields.counters[names.METRIC_STEP] = record.step
             self._fields.learning_rate = record.learning_rate
 
+    def position(self, axis: str) -> float | None:
+        """Return how far the training is on one axis; None if nothing counted it yet."""
+        with self._lock:
+            return self._fields.counters.get(axis)
+
     def snapshot(self, *, scraper: str | None) -> Snapshot:
         """Return one picture; with a `scraper`, its loss window ends and the next begins."""
         with self._lock:
