@@ -9,11 +9,17 @@ from tests.testbed.binaries import binary
 from tests.testbed.controlplane import LOOPBACK, START_TIMEOUT, ControlPlane, answers, free_ports
 from tests.testbed.node import GPU
 
+ADDRESSES = "10.0.0.0/8"
 STAGES = Path(__file__).with_name("stages.yaml")
 
 
-def start_kwok(plane: ControlPlane, nodes: int = 1, gpus: int = 8, stages: Path = STAGES) -> None:
-    """Add `nodes` simulated nodes to a control plane, whose pods do what `stages` says."""
+def start_kwok(
+    plane: ControlPlane, nodes: int = 1, gpus: int = 8, stages: Path = STAGES, addresses: str = ADDRESSES
+) -> None:
+    """Add `nodes` simulated nodes to a control plane, whose pods do what `stages` says.
+
+    Each pod gets an address of its own out of `addresses`; out of 127.0.0.0/8 one process can answer for all of them.
+    """
     (port,) = free_ports(1)
     plane.instance.start(
         "kwok",
@@ -22,6 +28,7 @@ def start_kwok(plane: ControlPlane, nodes: int = 1, gpus: int = 8, stages: Path 
             f"--kubeconfig={plane.kubeconfig}",
             f"--config={stages}",
             "--manage-all-nodes=true",
+            f"--cidr={addresses}",
             "--node-lease-duration-seconds=40",
             f"--server-address={LOOPBACK}:{port}",
         ],

@@ -1,0 +1,67 @@
+"""What the operator asked of the API server, and when: the server's own audit log, read after the run."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request that was answered.
+
+    Attributes:
+        resource: Plural, with the subresource behind a slash.
+        received, answered: Seconds since the epoch by the API server's clock, which is this machine's.
+    """
+
+    verb: str
+    resource: str
+    namespace: str
+    name: str
+    code: int
+    received: float
+    answered: float
+
+
+def read_audit(file: Path) -> list[Request]:
+    """Return all answered requests in order; watches, which go on for minutes, count when they began."""
+    found: dict[str, Request] = {}
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            entry = json.loads(line)
+            found.setdefault(entry["auditID"], _request(entry))
+    return sorted(found.values(), key=lambda one: one.received)
+
+
+def calls(requests: list[Request], *, namespaces: set[str], since: float, until: float) -> Counter[tuple[str, str]]:
+    """Return how often each verb was used on each resource, in some namespaces and a span of time."""
+    return Counter(
+        (one.verb, one.resource)
+        for one in requests
+        if one.namespace in namespaces and since <= one.received <= until and one.verb != "watch"
+    )
+
+
+def _request(entry: dict[str, Any]) -> Request:
+    about = entry.get("objectRef") or {}
+    resource = about.get("resource", entry["requestURI"].partition("?")[0])
+    if about.get("subresource"):
+        resource += f"/{about['subresource']}"
+    return Request(
+        verb=entry["verb"],
+        resource=resource,
+        namespace=about.get("namespace", ""),
+        name=about.get("name", ""),
+        code=(entry.get("responseStatus") or {}).get("code", 0),
+        received=_time(entry["requestReceivedTimestamp"]),
+        answered=_time(entry["stageTimestamp"]),
+    )
+
+
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
