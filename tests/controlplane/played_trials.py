@@ -18,6 +18,7 @@ from trial_protocol.errors import ControlRefused
 from trial_protocol.history import HistoryRecord, render_history
 from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.errors import ApiError
+from tuning_operator.backends.kubernetes.jobs import identity
 from tuning_operator.backends.kubernetes.reflector import Key, Reflector
 from tuning_operator.backends.kubernetes.resources import TRIALS, Object, key_of
 from tuning_operator.backends.kubernetes.site import Endpoint
@@ -143,6 +144,10 @@ class Players:
     def _namespace_of(self, name: str) -> str:
         return next(namespace for namespace, found in self._reflector.objects if found == name)
 
+    def _identity_of(self, name: str) -> str:
+        body = self._reflector.objects[self._namespace_of(name), name]
+        return identity(namespace=body["metadata"]["namespace"], name=name, uid=body["metadata"]["uid"])
+
     async def _control(self, request: web.Request) -> web.Response:
         name = request.match_info["trial"]
         played = self.trials[name]
@@ -151,7 +156,7 @@ class Players:
             message = verify_control(
                 await request.text(),
                 public_key=KEYS.public_pem,
-                trial=name,
+                trial=self._identity_of(name),
                 current_revision=newest,
                 now=datetime.now(UTC).timestamp(),
             )

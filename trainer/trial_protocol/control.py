@@ -1,9 +1,10 @@
 """The signed control message: how the operator changes what a running trial trains with, and nobody else can.
 
 A message is a JSON Web Token signed with Ed25519 (``EdDSA``, RFC 8037). The operator holds the private key; a trial
-gets the public key only. The audience is the trial's name, so a message for one trial cannot be replayed to another,
-and the revision rises by one with every change, so an old message cannot be replayed to the same trial. A name must
-therefore be unique among the trials of one key.
+gets the public key only. The audience is the trial's identity (`TrialEnvironment.audience`), so a message for one trial
+cannot be replayed to another, and the revision rises by one with every change, so an old message cannot be replayed to
+the same trial. An identity must therefore be unique among the trials of one key: a name alone is not, where namespaces
+share a key or a deleted job is applied again.
 
 Claims: ``iss``, ``aud``, ``iat``, ``exp`` and ``control``, an object whose fields are camelCase. Fields at their
 default are left out and unknown fields are refused: an older trial takes every message that it can carry out in full,
@@ -60,6 +61,7 @@ class ControlMessage:
     """What a trial is to train with from its next step boundary on.
 
     Attributes:
+        trial: Identity of the trial that it is for.
         revision: Rises by one with every change, from 1.
         learning_rate_scale: Factor on the schedule's own learning rate; absolute, not relative to the factor in force.
         begin_decay: Begin the final decay now, so that it ends at the end of the schedule.
@@ -116,7 +118,7 @@ def verify_control(
     Args:
         token: As it arrived.
         public_key: PEM of the operator's Ed25519 public key; empty when the trial has none.
-        trial: Name of the trial that asks.
+        trial: Identity of the trial that asks.
         current_revision: Newest revision that the trial has taken in; 0 before the first.
         now: Seconds since the epoch; None leaves the token's times unjudged, for a token that lay in a pod's
             environment and may have waited in a queue for hours.

@@ -20,6 +20,10 @@ class TrialEnvironment:
     """One attempt of one trial, as its process sees it.
 
     Attributes:
+        identity: What tells this trial from all others whose messages are signed with the same key: names repeat over
+            namespaces and after a job was deleted. Empty where the name alone does.
+        attempt: Which start of the trial this is, where the platform counts starts. All pods of a Job start with the
+            same environment, so there it stays 1, and the operator counts the pods.
         total: Length of the planned schedule on the axis, in units of `axis` (steps, tokens, samples, seconds).
         port: Where the trial serves; 0 lets the system choose (the client then writes the port to its standard
             output as ``tuning: serving on port N``).
@@ -30,6 +34,7 @@ class TrialEnvironment:
 
     job: str
     trial: str
+    identity: str = ""
     attempt: int = 1
     parameters: Mapping[str, object] = field(default_factory=dict)
     seed: int = 0
@@ -41,11 +46,17 @@ class TrialEnvironment:
     public_key: str = ""
     termination_path: str = names.DEFAULT_TERMINATION_PATH
 
+    @property
+    def audience(self) -> str:
+        """Return whom control messages for this trial are addressed to."""
+        return self.identity or self.trial
+
     def variables(self) -> dict[str, str]:
         """Return the environment variables, ``TUNING_PARAM_<NAME>`` for plain commands among them."""
         rendered = {
             names.ENV_JOB: self.job,
             names.ENV_TRIAL: self.trial,
+            names.ENV_IDENTITY: self.identity,
             names.ENV_ATTEMPT: str(self.attempt),
             names.ENV_PARAMETERS: json.dumps(dict(self.parameters), sort_keys=True),
             names.ENV_SEED: str(self.seed),
@@ -75,6 +86,7 @@ class TrialEnvironment:
         return cls(
             job=variables.get(names.ENV_JOB, ""),
             trial=variables[names.ENV_TRIAL],
+            identity=variables.get(names.ENV_IDENTITY, ""),
             attempt=_integer(variables, names.ENV_ATTEMPT, 1),
             parameters=_parameters(variables.get(names.ENV_PARAMETERS) or "{}"),
             seed=_integer(variables, names.ENV_SEED, 0),

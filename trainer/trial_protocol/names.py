@@ -11,6 +11,7 @@ from typing import Final
 # Environment of a trial's process.
 ENV_JOB: Final = "TUNING_JOB"
 ENV_TRIAL: Final = "TUNING_TRIAL"
+ENV_IDENTITY: Final = "TUNING_IDENTITY"
 ENV_ATTEMPT: Final = "TUNING_ATTEMPT"
 ENV_PARAMETERS: Final = "TUNING_PARAMETERS"
 ENV_SEED: Final = "TUNING_SEED"

@@ -80,7 +80,7 @@ class Trial:
         self._clock = clock
         self._reports = environment is not None and serve
         self._state = TrialState(monotonic=monotonic)
-        self._controls = Controls(trial=self._environment.trial, public_key=self._environment.public_key)
+        self._controls = Controls(trial=self._environment.audience, public_key=self._environment.public_key)
         self._evaluations = Evaluations(life=int(clock() * 1000))
         self._termination = Termination()
         self._server: TrialServer | None = None

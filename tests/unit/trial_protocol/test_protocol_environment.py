@@ -24,6 +24,7 @@ SCALARS = st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT
         TrialEnvironment,
         job=TEXT,
         trial=SOME_TEXT,
+        identity=TEXT,
         attempt=st.integers(1, 1000),
         parameters=st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), SCALARS, max_size=5),
         seed=st.integers(0, 2**64),

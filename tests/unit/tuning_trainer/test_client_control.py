@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,16 @@ def test_a_checkpoint_never_brings_back_an_older_message(tmp_path: Path) -> None
         trial.restore_control(new)
         assert trial.poll(step=0) is None
         assert trial.control == new
+
+
+def test_a_message_for_another_trial_of_the_same_name_is_refused(tmp_path: Path) -> None:
+    other = ControlMessage(trial="team-b/digits-0001/u-2", revision=1, learning_rate_scale=0.5)
+    with serving(tmp_path, identity="team-a/digits-0001/u-1") as trial:
+        for message in (other, replace(other, trial=NAME)):
+            signed = sign_control(message, private_key=KEYS.private_pem, now=time.time(), lifetime=60.0)
+            assert put(trial, signed).json["reason"] == "WrongTrial"
+        mine = replace(other, trial="team-a/digits-0001/u-1")
+        assert (
+            put(trial, sign_control(mine, private_key=KEYS.private_pem, now=time.time(), lifetime=60.0)).status == 200
+        )
+        assert trial.poll(step=1) == mine

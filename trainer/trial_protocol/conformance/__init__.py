@@ -60,6 +60,7 @@ def check_trial(
     """Run every check against the trial at `base_url`; none stops at the failure of another.
 
     Args:
+        trial: Its identity (`TrialEnvironment.audience`).
         private_key: PEM of the Ed25519 key whose public half the trial was given.
         objective: Metric that must be exported and recorded; None takes any.
         timeout: Seconds for one answer.

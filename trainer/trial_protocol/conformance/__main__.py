@@ -16,7 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m trial_protocol.conformance", description="Check a running trial against the contract."
     )
     parser.add_argument("url", help="where the trial serves, such as http://127.0.0.1:8080")
-    parser.add_argument("--trial", required=True, help="its name (TUNING_TRIAL)")
+    parser.add_argument(
+        "--trial", required=True, help="its identity (TUNING_IDENTITY, or TUNING_TRIAL where that is not set)"
+    )
     parser.add_argument("--key", required=True, type=Path, help="file with the PEM of the private control key")
     parser.add_argument("--objective", help="metric that it must report")
     parser.add_argument("--patience", type=float, default=10.0, help="seconds to wait for training steps")

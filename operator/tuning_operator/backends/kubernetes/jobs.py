@@ -39,7 +39,7 @@ def render_job(trial: Object, *, spec: TuningJobSpec, public_key: str, queue: Ma
     wanted = TrialSpec.model_validate(trial["spec"])
     name, namespace = name_of(trial), trial["metadata"]["namespace"]
     own = labels.trial_labels(wanted.job, name)
-    template = _template(spec, wanted, name, public_key, own)
+    template = _template(trial, spec, wanted, public_key, own)
     body: dict[str, Any] = {
         "completions": spec.trial.nodes,
         "parallelism": spec.trial.nodes,
@@ -86,6 +86,11 @@ def render_service(trial: Object) -> Object:
     }
 
 
+def identity(*, namespace: str, name: str, uid: str) -> str:
+    """Return what tells a Trial from all others, in any namespace, cluster and time: whom control messages are for."""
+    return f"{namespace}/{name}/{uid}"
+
+
 def owner(body: Object) -> Object:
     """Return the owner reference to an object, so that it takes its children with it."""
     return {
@@ -107,7 +112,8 @@ def container_name(template: Object) -> str:
     return str(_container(template["spec"], template.get("metadata", {}).get("annotations"))["name"])
 
 
-def _template(spec: TuningJobSpec, wanted: TrialSpec, name: str, public_key: str, own: Mapping[str, str]) -> Object:
+def _template(trial: Object, spec: TuningJobSpec, wanted: TrialSpec, public_key: str, own: Mapping[str, str]) -> Object:
+    name = name_of(trial)
     template: Object = copy.deepcopy(spec.trial.template) if spec.trial.template else {}
     metadata = template.setdefault("metadata", {})
     metadata["labels"] = {**(metadata.get("labels") or {}), **own}
@@ -124,7 +130,7 @@ def _template(spec: TuningJobSpec, wanted: TrialSpec, name: str, public_key: str
     container = _container(pod, metadata.get("annotations") or {})
     if spec.trial.command and not container.get("command") and not container.get("args"):
         container["command"] = list(spec.trial.command)
-    container["env"] = _environment(spec, wanted, name, public_key) + _nodes(spec, name) + (container.get("env") or [])
+    container["env"] = _environment(trial, spec, wanted, public_key) + _nodes(spec, name) + (container.get("env") or [])
     _open_port(container)
     if spec.trial.nodes > 1:
         pod["subdomain"] = name
@@ -149,15 +155,18 @@ def _container(pod: Object, annotations: Mapping[str, str] | None = None) -> Obj
     return containers[0]
 
 
-def _environment(spec: TuningJobSpec, wanted: TrialSpec, name: str, public_key: str) -> list[Object]:
+def _environment(trial: Object, spec: TuningJobSpec, wanted: TrialSpec, public_key: str) -> list[Object]:
     """Return our variables; they come first, so that the user's own may refer to them."""
+    name, uid = name_of(trial), trial["metadata"]["uid"]
     checkpoint = spec.trial.checkpoint
     folder = ""
     if checkpoint is not None:
-        folder = f"{(checkpoint.uri or labels.CHECKPOINT_MOUNT).rstrip('/')}/{name}"
+        # All attempts of a Trial share its folder; a later Trial of the same name must not go on from its checkpoints.
+        folder = f"{(checkpoint.uri or labels.CHECKPOINT_MOUNT).rstrip('/')}/{name}-{uid}"
     environment = TrialEnvironment(
         job=wanted.job,
         trial=name,
+        identity=identity(namespace=trial["metadata"]["namespace"], name=name, uid=uid),
         parameters=dict(wanted.parameters),
         seed=wanted.seed,
         port=labels.PORT,

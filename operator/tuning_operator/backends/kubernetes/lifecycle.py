@@ -7,7 +7,7 @@ two pods never write one checkpoint (docs/adr/0007).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -90,6 +90,8 @@ class Verdict:
 
 #: Time that a node gets beyond a pod's grace period before it counts as lost.
 OVERDUE: Final = timedelta(seconds=30)
+#: Time in which the Job controller lets a Job fail whose last pod has failed.
+_FAILS_WITHIN: Final = timedelta(seconds=5)
 #: Time that the pods' watch may lag behind the Jobs'.
 _LAG: Final = timedelta(seconds=10)
 _NEVER: Final = frozenset({"ErrImageNeverPull", "InvalidImageName"})
@@ -101,7 +103,7 @@ def judge(seen: Seen) -> Verdict:
     if seen.trial["metadata"].get("deletionTimestamp"):
         return Verdict()  # Its Job and pods go with it.
     if recorded_end(seen.trial) is not None:
-        return Verdict(delete=_is_active(seen.job))
+        return _after(seen)
     over = _own_end(seen)
     if over is not None:
         return over
@@ -123,10 +125,23 @@ def recorded_end(trial: Object) -> str | None:
 
 def recorded_state(trial: Object) -> str | None:
     """Return what the Trial's status says that it does, or None if it says nothing yet."""
-    for condition in (trial.get("status") or {}).get("conditions") or ():
-        if condition["type"] == "Running":
-            return str(condition["reason"])
-    return None
+    condition = _condition(trial, "Running")
+    return None if condition is None else str(condition["reason"])
+
+
+def _after(seen: Seen) -> Verdict:
+    """Return what is still to be freed of a Trial that is over.
+
+    A Job that fails because of what ended the Trial is left to do so, and keeps its pods. One that would try again is
+    deleted before it does: the Job controller waits ten seconds.
+    """
+    if not _is_active(seen.job):
+        return Verdict()
+    finished = _condition(seen.trial, "Finished")
+    since = seen.now - (parse_time((finished or {}).get("lastTransitionTime")) or seen.now - _FAILS_WITHIN)
+    if since < _FAILS_WITHIN:
+        return Verdict(again=(_FAILS_WITHIN - since).total_seconds())
+    return Verdict(delete=True)
 
 
 def _own_end(seen: Seen) -> Verdict | None:
@@ -138,6 +153,10 @@ def _own_end(seen: Seen) -> Verdict | None:
             if end.reason is EndReason.COMPLETED and end.result and end.result.outcome is Outcome.COMPLETED:
                 return Verdict(end=end)
         return None
+    pods = look.of_job(seen.pods, job)
+    final = look.final(pods)
+    if final is not None:
+        return Verdict(end=final, log_of=look.newest_failed(pods))
     for kind in ("Complete", "Failed"):
         condition = job_condition(job, kind)
         if condition is not None:
@@ -159,7 +178,8 @@ def _end_of_job(seen: Seen, job: Object, condition: Object) -> Verdict:
         # Somebody other than us had it stopped, and the program exited with 0: there is more to train.
         return Verdict(state=State.RESTARTING, message="it was interrupted; it goes on in a new Job", delete=True)
     if condition.get("reason") == "BackoffLimitExceeded" and (retries := job["spec"].get("backoffLimit", 0)):
-        end = PodEnd(reason=end.reason, message=f"{end.message}; given up after {retries} retries", result=end.result)
+        tried = f"{retries} {'retry' if retries == 1 else 'retries'}"
+        end = replace(end, message=f"{end.message}; given up after {tried}")
     failed = None if complete else look.newest_failed(pods)
     return Verdict(end=end, log_of=failed)
 
@@ -282,6 +302,11 @@ def _until_overdue(seen: Seen) -> float | None:
     deadlines = [parse_time(pod["metadata"].get("deletionTimestamp")) for pod in look.living(seen.pods)]
     waits = [(deadline + OVERDUE - seen.now).total_seconds() for deadline in deadlines if deadline is not None]
     return max(min(waits), 0.0) if waits else None
+
+
+def _condition(trial: Object, kind: str) -> Object | None:
+    conditions: list[Object] = (trial.get("status") or {}).get("conditions") or []
+    return next((one for one in conditions if one["type"] == kind), None)
 
 
 def _is_going(job: Object) -> bool:

@@ -6,14 +6,14 @@ anything any more, so the reflector's last sight of it counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import signal
 from dataclasses import dataclass
 from typing import Final
 
 from trial_protocol.errors import ProtocolError
 from trial_protocol.names import EXIT_CONFIGURATION_ERROR
 from trial_protocol.result import Outcome, TrialResult
-from tuning_operator.backends.kubernetes.resources import Object, name_of
+from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.engine.events import EndReason
 
 EXITS_NO_COMMAND: Final = (126, 127, 128)
@@ -38,11 +38,13 @@ class PodEnd:
     """How one pod ended.
 
     Attributes:
+        final: Whether another attempt would end the same way.
         result: What the trainer wrote into its termination message, if it speaks our contract.
     """
 
     reason: EndReason
     message: str
+    final: bool = False
     result: TrialResult | None = None
 
 
@@ -60,41 +62,67 @@ def job_condition(job: Object, kind: str) -> Object | None:
 
 
 def pod_end(pod: Object, container: str) -> PodEnd | None:
-    """Return how a pod ended, or None while it lives."""
+    """Return how a pod ended, or None while it lives.
+
+    What the trainer wrote counts first, then the disruption, the container's state, and its exit code.
+    """
     status = pod.get("status", {})
-    result, state = _result(pod, container)
     phase = status.get("phase")
-    if phase == "Succeeded":
-        return PodEnd(reason=EndReason.COMPLETED, message=result.message if result else "", result=result)
-    if phase != "Failed":
+    if phase not in ("Succeeded", "Failed"):
         return None
+    result, state = _result(pod, container)
+    outcome = result.outcome if result else None
+    code = state.get("exitCode")
+    said = f"; it said: {result.message}" if result and result.message else ""
+    if outcome is Outcome.COMPLETED or (phase == "Succeeded" and outcome in (None, Outcome.INTERRUPTED)):
+        late = f"it completed, and then {_how(code)} while it closed down" if phase == "Failed" else ""
+        return PodEnd(reason=EndReason.COMPLETED, message=late, final=bool(late), result=result)
+    if code == EXIT_CONFIGURATION_ERROR or outcome is Outcome.CONFIGURATION_ERROR:
+        message = f"the trainer refused its configuration (exit code {code}); it is not tried again{said}"
+        return PodEnd(reason=EndReason.CONFIGURATION_ERROR, message=message, final=True, result=result)
+    if outcome is Outcome.NON_FINITE:
+        message = f"the loss is not finite any more; it is not tried again{said}"
+        return PodEnd(reason=EndReason.NON_FINITE, message=message, final=True, result=result)
     disruption = _condition(pod, "DisruptionTarget")
     if disruption is not None:
         why = f"{disruption.get('reason', 'disrupted')}: {disruption.get('message', '')}".rstrip(": ")
         return PodEnd(reason=EndReason.PREEMPTED, message=f"the pod was disrupted ({why})", result=result)
-    code = state.get("exitCode")
-    said = f"; it said: {result.message}" if result and result.message else ""
-    if state.get("reason") == "OOMKilled" or (result and result.outcome is Outcome.OUT_OF_MEMORY):
-        limit = _memory_limit(pod, container)
-        fix = f"its limit is {limit}: raise it" if limit else "raise the memory limit"
-        message = f"out of memory (exit code {code}); {fix}, or tune smaller batches and models{said}"
-        return PodEnd(reason=EndReason.OUT_OF_MEMORY, message=message, result=result)
-    if code == EXIT_CONFIGURATION_ERROR:
-        message = f"the trainer refused its configuration (exit code {code}); it is not tried again{said}"
-        return PodEnd(reason=EndReason.CONFIGURATION_ERROR, message=message, result=result)
-    if result and result.outcome is Outcome.NON_FINITE:
-        message = f"the loss is not finite any more{said}"
-        return PodEnd(reason=EndReason.NON_FINITE, message=message, result=result)
+    if state.get("reason") == "OOMKilled":
+        return _out_of_memory(_memory_limit(pod, container), code, result)
+    if outcome is Outcome.OUT_OF_MEMORY:
+        message = f"out of memory (exit code {code}); tune smaller batches and models, or ask for more memory{said}"
+        return PodEnd(reason=EndReason.OUT_OF_MEMORY, message=message, final=True, result=result)
     if state.get("reason") in ("ContainerCannotRun", "StartError") or (code in EXITS_NO_COMMAND and result is None):
         why = f"exit code {code}: {state.get('message', '')}".rstrip(": ")
         message = f"the command cannot be started ({why}): check that it exists in the image and may be executed"
-        return PodEnd(reason=EndReason.CONFIGURATION_ERROR, message=message, result=result)
-    if code == EXIT_TERMINATED or (result and result.outcome is Outcome.INTERRUPTED):
+        return PodEnd(reason=EndReason.CONFIGURATION_ERROR, message=message, final=True, result=result)
+    if code == EXIT_TERMINATED or outcome is Outcome.INTERRUPTED:
         message = f"the pod was asked to end (SIGTERM), and not by this operator{said}"
         return PodEnd(reason=EndReason.PREEMPTED, message=message, result=result)
-    why = status.get("message") or status.get("reason") or state.get("reason") or "no reason given"
-    exit_part = "" if code is None else f" with exit code {code}"
-    return PodEnd(reason=EndReason.FAILED, message=f"the pod failed{exit_part} ({why}){said}", result=result)
+    why = status.get("message") or status.get("reason") or state.get("reason") or ("" if code else "no reason given")
+    how = f"the trainer {_how(code)}" if code is not None else "the pod failed"
+    message = f"{how}{f' ({why})' if why not in ('', 'Error') else ''}{said}"
+    return PodEnd(reason=EndReason.FAILED, message=message, result=result)
+
+
+def _out_of_memory(limit: str, code: int | None, result: TrialResult | None) -> PodEnd:
+    """Over a limit of its own it would be again; without one, the node was short, and another may not be."""
+    fix = (
+        f"its limit is {limit}: raise it, or tune smaller batches and models; it is not tried again"
+        if limit
+        else "the node had no more; set a memory request and limit in the template, or tune smaller batches and models"
+    )
+    message = f"out of memory (exit code {code}); {fix}"
+    return PodEnd(reason=EndReason.OUT_OF_MEMORY, message=message, final=bool(limit), result=result)
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "ended"
+    try:
+        return f"was ended by {signal.Signals(code - 128).name}, which this operator did not send (exit code {code})"
+    except ValueError:
+        return f"ended with exit code {code}"
 
 
 def never_starts(pod: Object) -> str | None:
@@ -108,11 +136,6 @@ def never_starts(pod: Object) -> str | None:
     if scheduled is not None and scheduled.get("reason") == "Unschedulable":
         return f"Unschedulable: {scheduled.get('message', '')}; ask for less, or add nodes"
     return None
-
-
-def newest(pods: Iterable[Object]) -> Object | None:
-    """Return the pod that was created last."""
-    return max(pods, key=lambda pod: (pod["metadata"].get("creationTimestamp", ""), name_of(pod)), default=None)
 
 
 def _condition(pod: Object, kind: str, status: str = "True") -> Object | None:

@@ -87,6 +87,13 @@ def success(pods: Iterable[Sight]) -> PodEnd | None:
     return min(found, key=lambda one: one[0])[1] if found else None
 
 
+def final(pods: Iterable[Sight]) -> PodEnd | None:
+    """Return an end after which another attempt would end the same way: the most telling one."""
+    found = [end for _, _, end in _ended(pods) if end.final]
+    ranks = (EndReason.COMPLETED, *_TELLING)
+    return min(found, key=lambda end: ranks.index(end.reason), default=None)
+
+
 def cause(pods: Iterable[Sight]) -> PodEnd | None:
     """Return the end that tells why a Job failed: the most telling one among the last failures."""
     failed = [(time, end) for time, _, end in _ended(pods) if end.reason in _TELLING]

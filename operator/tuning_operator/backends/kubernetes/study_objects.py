@@ -12,7 +12,7 @@ from tuning_operator.backends.kubernetes import job_status, labels
 from tuning_operator.backends.kubernetes.errors import AlreadyExists, NotFound
 from tuning_operator.backends.kubernetes.events import best_event, decision_event
 from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
-from tuning_operator.backends.kubernetes.jobs import owner
+from tuning_operator.backends.kubernetes.jobs import identity, owner
 from tuning_operator.backends.kubernetes.resources import TRIALS, TUNING_JOBS, Object
 from tuning_operator.backends.kubernetes.site import Site
 from tuning_operator.backends.kubernetes.times import format_time
@@ -65,6 +65,11 @@ class StudyObjects:
     def trial_name(self, number: int) -> str:
         """Return the name of a Trial, which follows from its number."""
         return f"{self._name}-{number:04d}"
+
+    def identity_of(self, watched: Watched) -> str:
+        """Return whom control messages for a trial are addressed to."""
+        name = self.trial_name(watched.log.proposed.trial)
+        return identity(namespace=self._namespace, name=name, uid=watched.uid)
 
     async def read_job(self) -> bool:
         """Read the TuningJob from the server; return False if it is gone, or going."""

@@ -39,7 +39,7 @@ async def steer(site: Site, objects: StudyObjects, state: StudyState, *, again: 
         if is_behind(wanted=control.revision, reported=watched.revision):
             watched.sent = control.revision
             message = ControlMessage(
-                trial=objects.trial_name(number),
+                trial=objects.identity_of(watched),
                 revision=control.revision,
                 learning_rate_scale=control.scale,
                 begin_decay=control.begin_decay,

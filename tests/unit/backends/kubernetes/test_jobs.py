@@ -33,6 +33,7 @@ def test_the_environment_comes_first_and_the_users_own_may_refer_to_it() -> None
     assert json.loads(values["TUNING_PARAMETERS"]) == {"lr": 0.5, "optimizer": "sgd"}
     assert values["TUNING_PARAM_LR"] == "0.5"
     assert values["TUNING_TRIAL"] == "digits-0003"
+    assert values["TUNING_IDENTITY"] == "team/digits-0003/u-1"
     assert values["TUNING_PUBLIC_KEY"] == "PEM"
     assert "TUNING_ATTEMPT" not in values
 
@@ -101,7 +102,7 @@ def test_a_claim_is_mounted_and_each_trial_has_its_folder() -> None:
     job = rendered(spec(checkpoint={"claim": "checkpoints"}))
     assert job["spec"]["template"]["spec"]["volumes"][0]["persistentVolumeClaim"] == {"claimName": "checkpoints"}
     env = {variable["name"]: variable.get("value") for variable in container_of(job)["env"]}
-    assert env["TUNING_CHECKPOINT_URI"] == f"{labels.CHECKPOINT_MOUNT}/digits-0003"
+    assert env["TUNING_CHECKPOINT_URI"] == f"{labels.CHECKPOINT_MOUNT}/digits-0003-u-1"
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,11 @@ def recorded(state: str, **fields: Any) -> dict[str, Any]:
     return {"conditions": [{"type": "Running", "status": "False", "reason": state}], **fields}
 
 
+def over(seconds: float) -> dict[str, Any]:
+    finished = {"type": "Finished", "status": "True", "reason": "Failed", "lastTransitionTime": ago(seconds)}
+    return {"reason": "Failed", "conditions": [finished]}
+
+
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
 
 
@@ -130,6 +135,9 @@ UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedul
         (seen(sight(going=1), job=job(going=True), desired="Stopped"), {"state": State.STOPPING, "end": None}),
         # Over: nothing but freeing what is still held.
         (seen(status={"reason": "Failed"}, job=job()), {"state": None, "delete": True}),
+        (seen(status=over(2), job=job()), {"state": None, "delete": False, "again": 3}),
+        (seen(status=over(5), job=job()), {"state": None, "delete": True}),
+        (seen(status=over(2), job=job("Failed")), {"state": None, "delete": False, "again": None}),
         (seen(status={"reason": "Failed"}, job=job("Failed")), {"state": None, "delete": False}),
         (seen(status={"reason": "Failed"}, job=job(going=True)), {"state": None, "delete": False}),
         (seen(status={"reason": "Completed"}), {"state": None, "create": False}),
@@ -223,6 +231,21 @@ def test_how_it_is_over(given: Seen, reason: EndReason, words: str) -> None:
     assert status is not None
     assert status["reason"] == reason.value
     TrialStatus.model_validate(status)
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason"),
+    [
+        (sight(phase="Failed", code=1, message=result(Outcome.NON_FINITE)), EndReason.NON_FINITE),
+        (sight(phase="Failed", code=1, message=result(Outcome.OUT_OF_MEMORY)), EndReason.OUT_OF_MEMORY),
+        (sight(phase="Failed", code=3, message=result(Outcome.COMPLETED)), EndReason.COMPLETED),
+    ],
+)
+def test_what_would_end_the_same_way_is_not_tried_again(pod: Sight, reason: EndReason) -> None:
+    verdict = judge(seen(pod, sight("q", phase="Pending", age=1), job=job(backoffLimit=3)))
+    assert verdict.end is not None
+    assert verdict.end.reason is reason
+    assert verdict.log_of == (None if reason is EndReason.COMPLETED else "p")
 
 
 def test_a_pod_that_never_starts_is_not_left_with_its_gpu() -> None:
