@@ -28,7 +28,7 @@ class TuningCallback(lightning.Callback):
 
     Args:
         trial: By default that of the environment.
-        loss_every: Optimizer steps between two looks at the training loss; each costs a synchronisation with the device.
+        loss_every: Optimizer steps between two looks at the training loss; each look waits for the device.
     """
 
     def __init__(self, trial: Trial | None = None, *, loss_every: int = 1) -> None:

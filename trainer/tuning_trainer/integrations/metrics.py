@@ -12,7 +12,7 @@ _NOT_ALLOWED = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def reportable(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers among the metrics, ``val/loss`` as ``val_loss``; names that the client exports are left out."""
+    """Return the numbers among the metrics, ``val/loss`` as ``val_loss``, but for names that the client exports."""
     found: dict[str, float] = {}
     for name, value in metrics.items():
         clean = _NOT_ALLOWED.sub("_", name)

@@ -5,7 +5,8 @@
     trainer = transformers.Trainer(..., callbacks=[TuningCallback()])
 
 Outside a tuning job it does nothing. What `evaluate` measures is reported (``eval_loss``, ...), the training loss is
-recorded whenever the Trainer logs it (``logging_steps``), a change of the learning rate is followed at the next step,
+recorded whenever the Trainer logs it (``logging_steps``; with its default ``logging_nan_inf_filter`` it hides losses
+that are not finite), a change of the learning rate is followed at the next step,
 and SIGTERM saves a checkpoint and ends the training. Give ``TrainingArguments`` the folder
 ``callback.trial.checkpoint_uri`` as ``output_dir``, and resume from its newest checkpoint. A message that asks to
 restore the last good checkpoint is followed in its learning rate only.

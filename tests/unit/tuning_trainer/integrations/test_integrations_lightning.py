@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from tests.unit.tuning_trainer.clients import ask, put, scrape, serving, token
 from torch.utils.data import DataLoader, TensorDataset
 
 lightning = pytest.importorskip("lightning")
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException  # noqa: E402
 
 from tuning_trainer.client import Trial  # noqa: E402
 from tuning_trainer.integrations.lightning import TuningCallback  # noqa: E402
@@ -108,10 +111,8 @@ def test_steps_are_the_optimizers(trial: Trial, tmp_path: Path, accumulate: int)
 
 def test_a_request_to_end_ends_the_training_at_the_next_step(trial: Trial, tmp_path: Path) -> None:
     module = Line({5: lambda: os.kill(os.getpid(), signal.SIGTERM)})
-    try:
+    with suppress(SIGTERMException):  # Lightning may come first with its own way to end.
         fit(trial, module, tmp_path)
-    except BaseException as error:  # Lightning's own handler raises its own exception.
-        assert "SIGTERM" in type(error).__name__ or "SIGTERM" in str(error)
     assert trial.should_stop
     assert scrape(trial)["train_step"] < 8
     assert ask(trial, "/metrics").status == 200
