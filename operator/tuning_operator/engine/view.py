@@ -103,6 +103,7 @@ class JobView:
         wrong_stop_rate: Share of audited would-be stops that ended among the best; None without audited trials.
         candidates: Finalists of the evaluation, best mean first; empty before or without one.
         ranking: Numbers of the search trials that may be the best, best first.
+        notice: What a person must know before all else, for example why the job does not go on; usually empty.
     """
 
     name: str
@@ -125,3 +126,4 @@ class JobView:
     updated: float | None
     candidates: tuple[CandidateView, ...] = ()
     ranking: tuple[int, ...] = ()
+    notice: str = ""

@@ -23,7 +23,7 @@ import aiohttp
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
-from tuning_operator.backends.kubernetes.errors import ApiError, ServerError, Throttled, error_from
+from tuning_operator.backends.kubernetes.errors import ApiError, NotFound, ServerError, Throttled, error_from
 from tuning_operator.backends.kubernetes.resources import PODS, Object, Resource, key_of
 
 FIELD_MANAGER: Final = "tuning-operator"
@@ -51,7 +51,7 @@ class Retries:
 
 
 Observer = Callable[[str, str, int, float], None]
-"""Called after each request with verb, resource, HTTP code (0: no answer) and seconds."""
+"""Called after each request with verb, resource, HTTP code (0: no answer) and seconds; of a stream, once it began."""
 
 
 class Client:
@@ -104,6 +104,15 @@ class Client:
         """
         return await self._request("get", "GET", resource, namespace=namespace, name=name)
 
+    async def served(self, *, group: str, version: str) -> frozenset[str]:
+        """Return the plurals that the API server serves under one version of a group; none where it knows neither."""
+        everything = Resource(group=group, version=version, plural="", kind="APIResourceList")
+        try:
+            found = await self._request("get", "GET", everything, namespace=None)
+        except NotFound:
+            return frozenset()
+        return frozenset(str(resource["name"]) for resource in found["resources"])
+
     async def list(
         self, resource: Resource, *, namespace: str | None = None, labels: str = "", fields: str = "", page: int = 500
     ) -> tuple[list[Object], str]:
@@ -132,6 +141,7 @@ class Client:
         since: str,
         namespace: str | None = None,
         labels: str = "",
+        fields: str = "",
         seconds: int = 300,
         silence: float = 90.0,
     ) -> AsyncGenerator[Object, None]:
@@ -151,6 +161,7 @@ class Client:
             resourceVersion=since,
             allowWatchBookmarks="true",
             labelSelector=labels,
+            fieldSelector=fields,
             timeoutSeconds=str(seconds),
         )
         what = f"watch {resource}"
@@ -169,7 +180,12 @@ class Client:
     async def _lines(
         self, resource: Resource, namespace: str | None, query: Mapping[str, str], limits: aiohttp.ClientTimeout
     ) -> AsyncGenerator[bytes, None]:
-        response = await self._send("GET", resource.path(namespace=namespace), query, None, _JSON, limits)
+        began, code = time.perf_counter(), 0
+        try:
+            response = await self._send("GET", resource.path(namespace=namespace), query, None, _JSON, limits)
+            code = response.status
+        finally:
+            self._observe("watch", resource.plural, code, began)
         try:
             if response.status != 200:
                 raise error_from(response.status, _status(await response.read()), f"watch {resource}")
@@ -277,7 +293,12 @@ class Client:
         query = {"container": container, "tailLines": str(lines), "limitBytes": "16384"}
         limits = aiohttp.ClientTimeout(total=self._timeout)
         path = PODS.path(namespace=namespace, name=pod, subresource="log")
-        response = await self._send("GET", path, query, None, _JSON, limits)
+        began, code = time.perf_counter(), 0
+        try:
+            response = await self._send("GET", path, query, None, _JSON, limits)
+            code = response.status
+        finally:
+            self._observe("get", f"{PODS.plural}/log", code, began)
         try:
             data = await response.read()
             if response.status != 200:
@@ -341,8 +362,11 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise ServerError(f"{what}: {type(error).__name__}: {error}") from error
         finally:
-            if self._observer is not None:
-                self._observer(verb, label, code, time.perf_counter() - started)
+            self._observe(verb, label, code, started)
+
+    def _observe(self, verb: str, label: str, code: int, began: float) -> None:
+        if self._observer is not None:
+            self._observer(verb, label, code, time.perf_counter() - began)
 
     async def _send(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from enum import StrEnum
@@ -47,17 +48,23 @@ class Reflector:
         *,
         namespace: str | None = None,
         labels: str = "",
+        fields: str = "",
         trim: Callable[[Object], Object] = lambda body: body,
         on_restart: Callable[[str, str], None] = lambda _resource, _reason: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.resource = resource
         self._client = client
         self._namespace = namespace
         self._labels = labels
+        self._fields = fields
         self._trim = trim
         self._on_restart = on_restart
         self._sleep = sleep
+        self._clock = clock
+        self._heard: float | None = None
+        self._turned = clock()
         self._objects: dict[Key, Object] = {}
         self._listeners: list[Listener] = []
         self._synced = asyncio.Event()
@@ -66,6 +73,16 @@ class Reflector:
     def objects(self) -> Mapping[Key, Object]:
         """Return the cache; treat the objects in it as read-only."""
         return self._objects
+
+    @property
+    def age(self) -> float | None:
+        """Return seconds since the API server last said anything about these objects; None if it never did."""
+        return None if self._heard is None else self._clock() - self._heard
+
+    @property
+    def idle(self) -> float:
+        """Return seconds since this cache last did anything, be it that it failed; large only if it hangs."""
+        return self._clock() - self._turned
 
     def get(self, namespace: str, name: str) -> Object | None:
         """Return one object from the cache."""
@@ -99,9 +116,10 @@ class Reflector:
             try:
                 if not since:
                     items, since = await self._client.list(
-                        self.resource, namespace=self._namespace, labels=self._labels
+                        self.resource, namespace=self._namespace, labels=self._labels, fields=self._fields
                     )
                     self._replace(items)
+                    self._hear()
                     self._synced.set()
                 since = await self._watch(since)
                 failures = 0
@@ -111,13 +129,17 @@ class Reflector:
             except ApiError as error:
                 self._on_restart(self.resource.plural, error.reason or type(error).__name__)
                 failures += 1
+                self._turned = self._clock()
                 await self._sleep(_BACK_OFF.pause(failures))
 
     async def _watch(self, since: str) -> str:
         async with aclosing(
-            self._client.watch(self.resource, since=since, namespace=self._namespace, labels=self._labels)
+            self._client.watch(
+                self.resource, since=since, namespace=self._namespace, labels=self._labels, fields=self._fields
+            )
         ) as events:
             async for event in events:
+                self._hear()
                 body = event["object"]
                 since = str(body["metadata"]["resourceVersion"])
                 if event["type"] == "BOOKMARK":
@@ -127,6 +149,9 @@ class Reflector:
                 else:
                     self._set(body)
         return since
+
+    def _hear(self) -> None:
+        self._heard = self._turned = self._clock()
 
     def _set(self, body: Object) -> None:
         key = key_of(body)
