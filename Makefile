@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(or $(shell uv --version >/dev/null 2>&1 && echo uv),.tools/bin/uv)
-SOURCES := operator trainer tests benchmarks examples
+SOURCES := operator trainer tests benchmarks examples helm
 
 .PHONY: help
 help: ## Show this list
@@ -60,16 +60,17 @@ lint: setup ## Check format, style and the layers of docs/architecture.md
 .PHONY: typecheck
 typecheck: setup ## mypy, strict
 	$(BIN)/mypy
-	$(BIN)/mypy --package tests.testbed
+	$(BIN)/mypy --package tests.testbed --package helm
 
 .PHONY: generate
-generate: setup ## Write what follows from the code: the CRDs and the page of metrics
+generate: setup ## Write what follows from the code: the CRDs, the chart's parts and the page of metrics
 	$(BIN)/python -m tuning_operator.api.crds crds
+	$(BIN)/python -m helm.generate
 	$(BIN)/python -m tuning_operator.backends.kubernetes.metrics_page docs/operator-metrics.md
 
 .PHONY: verify
 verify: generate ## Regenerate everything that is generated; fail on any difference
-	git diff --exit-code -- crds docs/operator-metrics.md
+	git diff --exit-code -- crds helm docs/operator-metrics.md
 
 .PHONY: images
 images: ## Build both images; BASE=, TAG=, PREFIX=, PLATFORM=, BUILDER=docker|podman|buildah

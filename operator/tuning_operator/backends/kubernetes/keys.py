@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from trial_protocol.control import KeyPair, generate_key_pair
@@ -21,15 +22,29 @@ def load_key_pair(path: Path) -> KeyPair:
         BackendError: The file cannot be read or written, or holds something else.
     """
     try:
-        private = path.read_text(encoding="ascii")
+        return read_key_pair(path)
     except FileNotFoundError:
         return _make(path)
-    except (OSError, ValueError) as error:
-        raise BackendError(f"the key file {path} cannot be read: {error}") from None
+
+
+def read_key_pair(path: Path) -> KeyPair:
+    """Return the pair whose private half is in a file.
+
+    Raises:
+        FileNotFoundError: There is none.
+        BackendError: The file cannot be read, or holds something else.
+    """
     try:
+        private = path.read_text(encoding="ascii")
         public = load_pem_private_key(private.encode(), password=None).public_key()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise BackendError(f"the key file {path} cannot be read: {error}") from None
     except (ValueError, TypeError) as error:
         raise BackendError(f"the key file {path} holds no private key in PEM without a password: {error}") from None
+    if not isinstance(public, Ed25519PublicKey):
+        raise BackendError(f"the key file {path} holds a key of another kind; control messages need Ed25519")
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     return KeyPair(private_pem=private, public_pem=pem)
 
