@@ -27,11 +27,19 @@ class Scraper:
     Args:
         limits: What one request may cost.
         clock: Seconds since the epoch.
+        observe: Told of each look how many seconds it took, and whether it failed.
     """
 
-    def __init__(self, *, limits: Limits | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
+        observe: Callable[[float, bool], None] = lambda _seconds, _failed: None,
+    ) -> None:
         self.fetcher: Final = Fetcher(limits)
         self._clock = clock
+        self._observe = observe
         self._wide = asyncio.Semaphore(_WIDE)
         self._narrow = asyncio.Semaphore(_NARROW)
 
@@ -51,4 +59,7 @@ class Scraper:
     async def look(self, reader: TrialReader) -> Look:
         """Look at one trial; never raises for anything that the trial does."""
         async with self._narrow if reader.hangs else self._wide:
-            return await reader.look(now=self._clock())
+            began = time.perf_counter()
+            look = await reader.look(now=self._clock())
+            self._observe(time.perf_counter() - began, look.error is not None)
+            return look

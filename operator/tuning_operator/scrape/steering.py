@@ -23,12 +23,21 @@ class Steering:
     Args:
         private_key: PEM of the Ed25519 key whose public half the trials were given.
         clock: Seconds since the epoch.
+        observe: Told of each message whether it was taken.
     """
 
-    def __init__(self, fetcher: Fetcher, *, private_key: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        *,
+        private_key: str,
+        clock: Callable[[], float] = time.time,
+        observe: Callable[[bool], None] = lambda _taken: None,
+    ) -> None:
         self._fetcher = fetcher
         self._private_key = private_key
         self._clock = clock
+        self._observe = observe
 
     def sign(self, message: ControlMessage) -> str:
         """Return the token of a message, for the environment of a trial that is about to start.
@@ -40,6 +49,11 @@ class Steering:
 
     async def send(self, url: str, message: ControlMessage) -> str | None:
         """Send a message; None when it was taken, else why not. Sending it twice changes nothing."""
+        problem = await self._send(url, message)
+        self._observe(problem is None)
+        return problem
+
+    async def _send(self, url: str, message: ControlMessage) -> str | None:
         try:
             answer = await self._fetcher.put(url.rstrip("/") + names.PATH_CONTROL, self.sign(message))
         except (ScrapeError, ControlRefused) as error:

@@ -93,6 +93,11 @@ class EventPoster:
         self._instance = instance[:128]
         self._waiting: asyncio.Queue[Object] = asyncio.Queue(_ROOM)
 
+    @property
+    def depth(self) -> int:
+        """Events that wait to be written."""
+        return self._waiting.qsize()
+
     def post(self, event: Object) -> None:
         """Have an Event written soon; dropped while thousands are waiting already."""
         try:

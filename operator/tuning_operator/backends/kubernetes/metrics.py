@@ -279,8 +279,7 @@ BUDGET_USED: Final = _metric(
     "job_budget_used_ratio",
     Kind.GAUGE,
     About.JOB,
-    "Used part of each budget that the job has: trials, failedTrials, duration, gpuHours. Failed trials end the job "
-    "above 1, the others at 1.",
+    "Used part of each budget that the job has (trials, failedTrials, duration, gpuHours); at 1 it ends the job.",
     labels=(*_JOB, "budget"),
     unit="ratio",
 )

@@ -61,5 +61,7 @@ class Site:
     clock: Callable[[], float] = time.time
     status_pause: float = 1.0
     """Least seconds between two writes of a TuningJob's status that only tell how it goes on."""
+    stepped: Callable[[float, bool], None] = lambda _seconds, _failed: None
+    """Told of each step of a study how long it took, and whether it failed."""
     writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(32))
     """Writes at once, over all studies."""

@@ -10,6 +10,7 @@ from tuning_operator.backends.kubernetes.back_off import BackOff
 from tuning_operator.backends.kubernetes.reflector import Change, Key
 from tuning_operator.backends.kubernetes.resources import Object, key_of, name_of
 from tuning_operator.backends.kubernetes.site import Site
+from tuning_operator.backends.kubernetes.snapshot import Glimpse
 from tuning_operator.backends.kubernetes.study import Study
 from tuning_operator.backends.kubernetes.study_objects import ObjectsChanged
 from tuning_operator.errors import TuningError
@@ -35,6 +36,14 @@ class Studies:
     def keys(self) -> list[Key]:
         """Return the jobs that have a study now."""
         return list(self._tasks)
+
+    def glimpses(self) -> dict[Key, Glimpse]:
+        """Return what was seen last of all trials that run."""
+        return {
+            (key[0], name): glimpse
+            for key, study in self._studies.items()
+            for name, glimpse in study.glimpses().items()
+        }
 
     async def run(self) -> None:
         """Drive all jobs until cancelled, from the moment that the caches are complete."""

@@ -12,8 +12,9 @@ objects again and restore its engine from them.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from typing import Any, Final
@@ -26,6 +27,7 @@ from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
 from tuning_operator.backends.kubernetes.job_status import was_finished
 from tuning_operator.backends.kubernetes.resources import name_of
 from tuning_operator.backends.kubernetes.site import Site
+from tuning_operator.backends.kubernetes.snapshot import Glimpse
 from tuning_operator.backends.kubernetes.study_objects import StudyObjects
 from tuning_operator.backends.kubernetes.study_state import StudyState
 from tuning_operator.backends.kubernetes.trial_log import TrialLog
@@ -64,6 +66,13 @@ class Study:
         self._touched: set[str] = set()
         self._wake = asyncio.Event()
 
+    def glimpses(self) -> Mapping[str, Glimpse]:
+        """Return what was seen last of the trials that run, by name."""
+        if self._state is None:
+            return {}
+        name = self._objects.trial_name
+        return {name(number): glimpse for number, one in self._state.watched.items() if (glimpse := one.glimpse())}
+
     def hear(self, trial: str | None = None) -> None:
         """Look again soon: at a Trial that has changed, or at the job."""
         if trial is not None:
@@ -90,7 +99,7 @@ class Study:
                 is_there = not body["metadata"].get("deletionTimestamp")
             if not is_there:
                 return
-            pause = None if self._state is None else await self._step(self._state)
+            pause = None if self._state is None else await self._observed_step(self._state)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
@@ -130,6 +139,15 @@ class Study:
         if was_finished(objects.status) and engine.finished is None and not engine.suspended:
             await self._tell_job(state, engine.event(JobResumed, time=self._site.clock()))
         return True
+
+    async def _observed_step(self, state: StudyState) -> float | None:
+        began, failed = time.perf_counter(), True
+        try:
+            pause = await self._step(state)
+            failed = False
+            return pause
+        finally:
+            self._site.stepped(time.perf_counter() - began, failed)
 
     async def _step(self, state: StudyState) -> float | None:
         """Do everything that is to be done now; return seconds until the next look, None if there is none."""

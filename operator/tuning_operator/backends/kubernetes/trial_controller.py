@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +39,9 @@ _QUIET: Final = frozenset({State.PENDING, State.STARTING})
 _PATIENCE: Final = 5.0
 _WORTH_TELLING: Final = frozenset({State.RESTARTING, State.RECREATING, State.NODE_LOST, State.REJECTED})
 _LOG_SECONDS: Final = 5.0
+
+Observe = Callable[[float, bool], None]
+"""Told of each look at a Trial how long it took, and whether it failed."""
 
 Notify = Callable[[Object, str, str, str], None]
 """Told of a Trial, an Event's type (Normal or Warning), its reason and its message; must not block."""
@@ -74,6 +78,7 @@ class TrialController:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         queue: WorkQueue[Key] | None = None,
         notify: Notify = lambda _trial, _type, _reason, _message: None,
+        observe: Observe = lambda _seconds, _failed: None,
         workers: int = 16,
     ) -> None:
         self.queue: WorkQueue[Key] = queue or WorkQueue()
@@ -86,6 +91,7 @@ class TrialController:
         self._public_key = public_key
         self._clock = clock
         self._notify = notify
+        self._observe = observe
         self._workers = workers
         self._parsed: dict[Key, _Parsed] = {}
         for reflector in (trials, jobs, pods, tuning_jobs):
@@ -100,7 +106,15 @@ class TrialController:
         """Reconcile until cancelled, from the moment that all caches are complete."""
         for reflector in (self._tuning_jobs, self._trials, self._jobs, self._pods):
             await reflector.wait_synced()
-        await self.queue.run(self.reconcile, workers=self._workers, on_error=self._failed)
+        await self.queue.run(self._observed, workers=self._workers, on_error=self._failed)
+
+    async def _observed(self, key: Key) -> None:
+        began, failed = time.perf_counter(), True
+        try:
+            await self.reconcile(key)
+            failed = False
+        finally:
+            self._observe(time.perf_counter() - began, failed)
 
     def used_by(self, namespace: str, name: str) -> tuple[Sight, ...]:
         """Return the pods of a Trial, those that are gone too: what to scrape, and what was used (`gpus.usage`)."""

@@ -11,6 +11,7 @@ from tuning_operator.api.tuning_job import Direction, Reduce, TuningJobSpec
 from tuning_operator.backends.kubernetes.record_fields import number_text
 from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.backends.kubernetes.site import Endpoint
+from tuning_operator.backends.kubernetes.snapshot import Glimpse
 from tuning_operator.backends.kubernetes.trial_log import TrialLog
 from tuning_operator.curves.marks import Observation
 from tuning_operator.engine.engine import Engine
@@ -53,6 +54,8 @@ class Watched:
         self._newest: Observation | None = None
         self._position = 0.0
         self._learning_rate: float | None = None
+        self._moved: float | None = None
+        self._best = math.nan
 
     @property
     def has_spoken(self) -> bool:
@@ -62,7 +65,7 @@ class Watched:
     async def look(self, scraper: Scraper, endpoint: Endpoint, *, attempt: int) -> Look:
         """Look once; observations and pulse carry the operator's count of attempts."""
         if self._reader is None or self._endpoint != endpoint or self._attempt != attempt:
-            self._endpoint, self._attempt, self.url = endpoint, attempt, endpoint.url
+            self._endpoint, self._attempt, self.url, self._moved = endpoint, attempt, endpoint.url, None
             self._reader = scraper.reader(url=endpoint.url, spec=self._spec, attempt=POD_ATTEMPT, seen=self._seen)
         return self._told(await scraper.look(self._reader), endpoint.since, attempt)
 
@@ -78,10 +81,13 @@ class Watched:
         for one in observations:
             self._hear(one)
         self.trouble = look.error or ""
+        before = self._position
         if look.revision is not None:
             self.revision = look.revision
         if look.position is not None:
             self._position = look.position
+        if self._moved is None or self._position != before or observations:
+            self._moved = look.time
         pulse = None if look.pulse is None else replace(look.pulse, attempt=attempt)
         if pulse is not None and pulse.learning_rate is not None:
             self._learning_rate = pulse.learning_rate
@@ -90,6 +96,9 @@ class Watched:
     def _hear(self, one: Observation) -> None:
         self._values.append(one.value)
         self._newest = one
+        if math.isfinite(one.value):
+            better = max if self._spec.objective.direction is Direction.MAXIMIZE else min
+            self._best = one.value if math.isnan(self._best) else better(self._best, one.value)
         self._position = max(self._position, one.position)
         if one.learning_rate is not None:
             self._learning_rate = one.learning_rate
@@ -126,6 +135,20 @@ class Watched:
             return 1.0
         curve = engine.trial(self.log.proposed.trial).curve
         return max(min(self._position / self._spec.axis.total, 1.0), curve.fraction)
+
+    def glimpse(self) -> Glimpse | None:
+        """Return what was seen last; None before the first look."""
+        if self._moved is None:
+            return None
+        return Glimpse(
+            value=math.nan if self._newest is None else self._newest.value,
+            best=self._best,
+            progress=min(self._position / self._spec.axis.total, 1.0),
+            learning_rate=math.nan if self._learning_rate is None else self._learning_rate,
+            revision=self.revision,
+            moved=self._moved,
+            readable=not self.trouble,
+        )
 
     def shown(self, engine: Engine) -> Object:
         """Return the part of the status that is for people: newest value, best value, how far."""
