@@ -16,7 +16,7 @@ arguments=(
 [[ -z ${BASE:-} ]] || arguments+=(--build-arg "BASE=$BASE")
 [[ -z ${PLATFORM:-} ]] || arguments+=(--platform "$PLATFORM")
 [[ -z ${SSL_CERT_FILE:-} ]] || arguments+=(
-    --secret "id=certificates,src=$SSL_CERT_FILE" --build-arg SSL_CERT_FILE=/run/secrets/certificates
+    --secret "id=certificates,src=$SSL_CERT_FILE" --build-arg SSL_CERT_FILE=/var/cache/certificates.pem
 )
 
 (($#)) || set -- operator trainer
