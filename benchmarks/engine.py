@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import logging
 import math
 import random
@@ -29,11 +30,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from tuning_operator.api.trial import Desired
 from tuning_operator.api.tuning_job import TuningJobSpec
+from tuning_operator.backends.kubernetes.job_log import belongs_to_job
+from tuning_operator.backends.kubernetes.trial_log import TrialLog
 from tuning_operator.curves.marks import MARKS, Observation, Pulse
-from tuning_operator.engine.codec import from_line, to_line
+from tuning_operator.engine.codec import from_lines, to_line
+from tuning_operator.engine.collector import collector_paused
 from tuning_operator.engine.engine import Engine
 from tuning_operator.engine.events import AttemptStarted, EndReason, Event, TrialEnded, TrialProposed
+from tuning_operator.engine.wanted import Wanted
 
 TOTAL = 1000.0
 NAME = "benchmark"
@@ -286,6 +292,27 @@ def our_bytes(trials: int) -> Engine:
     return driven.engine
 
 
+def objects_of(records: list[Event]) -> tuple[list[Any], list[Event]]:
+    """Return the Trial objects that hold these records, as an API server gives them, and the records of the job."""
+    logs: dict[int, TrialLog] = {}
+    of_job: list[Event] = []
+    for record in records:
+        if isinstance(record, TrialProposed):
+            logs[record.trial] = TrialLog(record)
+        elif belongs_to_job(record):
+            of_job.append(record)
+        else:
+            logs[record.trial].add(record)  # type: ignore[attr-defined]
+    running = Wanted(desired=Desired.RUNNING)
+    bodies = [{"spec": log.spec(job=NAME, wanted=running), "status": log.status()} for log in logs.values()]
+    return [json.loads(json.dumps(body)) for body in bodies], of_job
+
+
+def read_objects(bodies: list[Any], of_job: list[Event], spec: TuningJobSpec) -> list[Event]:
+    with collector_paused():
+        return of_job + [record for body in bodies for record in TrialLog.read(body, spec).records()]
+
+
 def measure(sizes: list[int], *, peers: dict[str, bool]) -> list[Row]:
     rows: list[Row] = []
     rate = math.nan
@@ -333,16 +360,24 @@ def measure(sizes: list[int], *, peers: dict[str, bool]) -> list[Row]:
         return Engine.restore(name=NAME, spec=spec, records=records)
 
     rows.append(Row(f"engine rebuilt from {len(records):,} records", seconds(partial(rebuild, records)), "s", 2.0))
-    lines = [to_line(record) for record in records]
+    bodies, of_job = objects_of(records)
+    rows.append(
+        Row(
+            f"the same from {len(bodies):,} Trial objects",
+            seconds(lambda: rebuild(read_objects(bodies, of_job, spec)), repetitions=2),
+            "s",
+        )
+    )
+    lines = [to_line(record).encode() for record in records]
     del records
     rows.append(
         Row(
             f"the same from {sum(map(len, lines)) / 1e6:.0f} MB of JSON lines",
-            seconds(lambda: rebuild(map(from_line, lines)), repetitions=2),
+            seconds(lambda: rebuild(from_lines(lines, source=NAME)), repetitions=2),
             "s",
         )
     )
-    engine = rebuild(map(from_line, lines))
+    engine = rebuild(from_lines(lines, source=NAME))
     rows.append(Row("its first proposal after that", seconds(lambda: engine.propose(time=0.0), repetitions=1), "s"))
     rows.append(Row("its whole view, with all curves", seconds(lambda: engine.view(time=0.0)), "s"))
     return rows

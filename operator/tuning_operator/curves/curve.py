@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from tuning_operator.curves.marks import MARKS, MarkValue
@@ -39,9 +39,10 @@ class Curve:
         """
         if not 1 <= mark.mark <= MARKS:
             raise ValueError(f"a mark lies between 1 and {MARKS}; this one is {mark.mark}")
-        if mark.mark <= self.mark:
+        marks = self._marks
+        if marks and mark.mark <= marks[-1]:
             self._truncate(mark.mark)
-        self._marks.append(mark.mark)
+        marks.append(mark.mark)
         learning_rate = math.nan if mark.learning_rate is None else mark.learning_rate
         self._rows.extend((mark.value, mark.best, mark.mean, learning_rate))
         self._attempt = attempt
@@ -121,6 +122,10 @@ class Curve:
     def marks(self) -> tuple[int, ...]:
         """Return the recorded marks, rising."""
         return tuple(self._marks)
+
+    def means(self) -> Iterable[tuple[int, float]]:
+        """Return every recorded mark with the mean up to there, oldest first."""
+        return zip(self._marks, self._rows[2::_WIDTH], strict=True)
 
     def __len__(self) -> int:
         """Return how many marks are recorded."""

@@ -30,8 +30,8 @@ class StudyCurves:
 
     def add_completed(self, curve: Curve) -> None:
         """Take in the curve of a trial that trained to the end."""
-        for mark in curve:
-            insort(self._means[mark.mark], mark.mean)
+        for mark, mean in curve.means():
+            insort(self._means[mark], mean)
 
     def completed(self, mark: int) -> int:
         """Return how many completed trials have a value at this mark."""

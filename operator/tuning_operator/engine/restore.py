@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from tuning_operator.api.tuning_job import TuningJobSpec
+from tuning_operator.engine.collector import collector_paused
 from tuning_operator.engine.decisions import Decision
 from tuning_operator.engine.events import AlarmRaised, Event, MarkReached, TrialEnded
 from tuning_operator.engine.finish import finish_decision
@@ -44,6 +45,11 @@ def fold_log(spec: TuningJobSpec, records: Iterable[Event]) -> Folded:
     Raises:
         LogError: The records contradict each other or belong to another job.
     """
+    with collector_paused():
+        return _fold(spec, records)
+
+
+def _fold(spec: TuningJobSpec, records: Iterable[Event]) -> Folded:
     ordered = in_order(records)
     job, judge = Job(spec), Judge(spec)
     waiting, written = _waiting(ordered), {one.sequence for one in ordered if type(one) is Decision}

@@ -9,7 +9,7 @@ from tests.strategies import scalars
 
 from tuning_operator.curves.marks import MarkValue
 from tuning_operator.engine import events
-from tuning_operator.engine.codec import decode, encode, from_line, to_line
+from tuning_operator.engine.codec import decode, encode, from_line, from_lines, to_line
 from tuning_operator.engine.decisions import Action, Decision
 from tuning_operator.engine.events import EndReason, Event, MarkReached, Role, TrialEnded, TrialProposed
 from tuning_operator.errors import LogError
@@ -143,6 +143,22 @@ def test_a_missing_field_is_named():
 def test_lines_that_are_no_records(line):
     with pytest.raises(LogError, match="line of the log"):
         from_line(line)
+
+
+@given(st.lists(records(), max_size=5))
+def test_many_lines_read_as_one_by_one(found):
+    lines = [to_line(record).encode() for record in found] * 400
+    again = from_lines(lines, source="log")
+    assert [repr(record) for record in again] == [repr(record) for record in found] * 400
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"[1]", b'"text"', b"\xff", b'{"kind":"Nobody"}', b"{},{}"])
+@pytest.mark.parametrize("place", [0, 999, 1000, 1500])
+def test_a_line_among_many_that_is_no_record_is_named(line, place):
+    lines = [json.dumps(MARK).encode()] * 2000
+    lines[place] = line
+    with pytest.raises(LogError, match=rf"line {place + 1} of log: "):
+        from_lines(lines, source="log")
 
 
 def test_a_zero_keeps_its_sign():

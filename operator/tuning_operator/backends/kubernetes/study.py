@@ -21,17 +21,19 @@ from typing import Any, Final
 
 from tuning_operator.api.metadata import API_VERSION
 from tuning_operator.api.trial import Desired
+from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes import study_news as news
 from tuning_operator.backends.kubernetes import study_orders as orders
 from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
 from tuning_operator.backends.kubernetes.job_status import was_finished
-from tuning_operator.backends.kubernetes.resources import name_of
+from tuning_operator.backends.kubernetes.resources import Object, name_of
 from tuning_operator.backends.kubernetes.site import Site
 from tuning_operator.backends.kubernetes.snapshot import Glimpse
 from tuning_operator.backends.kubernetes.study_objects import StudyObjects
 from tuning_operator.backends.kubernetes.study_state import StudyState
 from tuning_operator.backends.kubernetes.trial_log import TrialLog
 from tuning_operator.backends.kubernetes.watched import Watched
+from tuning_operator.engine.collector import collector_paused
 from tuning_operator.engine.decisions import Decision
 from tuning_operator.engine.engine import Engine
 from tuning_operator.engine.events import (
@@ -49,6 +51,8 @@ from tuning_operator.search.check import load_job
 
 _RECENT: Final = 60.0
 """Decisions younger than this are announced again when a study is taken up; their Events may not have been written."""
+
+_BLOCK: Final = 200
 
 
 class Study:
@@ -121,7 +125,7 @@ class Study:
         bodies = await objects.read_trials()
         try:
             objects.log = JobLog.read(objects.job, spec)
-            logs = [TrialLog.read(body, spec) for body in bodies]
+            logs = await _read_logs(bodies, spec)
             records = objects.log.records() + [record for log in logs for record in log.records()]
             engine = Engine.restore(name=self._name, spec=spec, records=records)
         except LogError as error:
@@ -274,6 +278,16 @@ class Study:
         for decision in view.decisions:
             if now - decision.time < _RECENT:
                 self._objects.announce(decision)
+
+
+async def _read_logs(bodies: Sequence[Object], spec: TuningJobSpec) -> list[TrialLog]:
+    """Read the records of all trials; other studies get a turn after every few hundred."""
+    logs: list[TrialLog] = []
+    for first in range(0, len(bodies), _BLOCK):
+        with collector_paused():
+            logs += [TrialLog.read(body, spec) for body in bodies[first : first + _BLOCK]]
+        await asyncio.sleep(0)
+    return logs
 
 
 def _next(state: StudyState, number: int, events: deque[Event], changed: set[int]) -> Event | None:

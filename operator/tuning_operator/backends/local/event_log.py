@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from tuning_operator.engine.codec import from_line, to_line
+from tuning_operator.engine.codec import from_lines, to_line
 from tuning_operator.engine.events import Event
 from tuning_operator.errors import BackendError, LogError
 
@@ -28,13 +28,7 @@ def read_log(path: Path) -> list[Event]:
         return []
     except OSError as error:
         raise LogError(f"{path} cannot be read: {error.strerror}") from None
-    records: list[Event] = []
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        try:
-            records.append(from_line(line))
-        except LogError as error:
-            raise LogError(f"line {number} of {path}: {error}") from None
-    return records
+    return from_lines(content.split(b"\n")[:-1], source=str(path))
 
 
 class EventLog:
