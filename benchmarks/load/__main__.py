@@ -152,7 +152,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     options = parse(sys.argv[1:])
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     if reason := SIZES["simulated"].missing_reason():
         sys.exit(f"the load runs need a control plane with simulated nodes: {reason}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -18,10 +18,11 @@ import socket
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from benchmarks.load.curves import load_curves
@@ -29,7 +30,8 @@ from benchmarks.load.training import Training
 
 from trial_protocol import names
 from trial_protocol.control import REFUSAL_STATUS, verify_control
-from trial_protocol.errors import ControlRefused
+from trial_protocol.environment import TrialEnvironment
+from trial_protocol.errors import ControlRefused, RefusalReason
 from tuning_operator.backends.kubernetes import labels
 from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.errors import ApiError
@@ -37,6 +39,7 @@ from tuning_operator.backends.kubernetes.reflector import Change, Reflector
 from tuning_operator.backends.kubernetes.resources import PODS, Object, name_of
 from tuning_operator.engine.events import TrialProposed
 from tuning_operator.engine.wanted import WantedControl
+from tuning_operator.schema import Scalar
 
 ADDRESSES: Final = "127.64.0.0/10"
 ANNOTATION: Final = "load/schedule-seconds"
@@ -89,8 +92,8 @@ class Players:
             else:
                 here.alive.add(uid)
             training = self._by_pod.pop(uid, None)
-            if training is not None and self._by_address.get(training.pod) is training:
-                del self._by_address[training.pod]
+            if training is not None and self._by_address.get(training.address) is training:
+                del self._by_address[training.address]
             return
         here.alive.add(uid)
         if uid in here.started:
@@ -101,25 +104,26 @@ class Players:
         if seconds is not None:
             training = self._train(pod, float(seconds), now)
             here.trainings.append(training)
-            self._by_pod[uid] = self._by_address[training.pod] = training
+            self._by_pod[uid] = self._by_address[training.address] = training
             asyncio.get_running_loop().call_later(training.end - now, self._finish, uid, pod)
 
     def _train(self, pod: Object, seconds: float, now: float) -> Training:
         variables = {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0]["env"]}
-        trial = variables[names.ENV_TRIAL]
+        environment = TrialEnvironment.from_variables(variables)
+        if environment is None:
+            raise ValueError(f"pod {name_of(pod)} has not the environment of a trial")
         return Training(
-            trial=trial,
-            pod=pod["status"]["podIP"],
-            public_key=variables[names.ENV_PUBLIC_KEY],
+            environment=environment,
+            address=pod["status"]["podIP"],
             began=now,
             seconds=seconds,
             curves=self._curves,
             proposed=TrialProposed(
                 sequence=0,
                 time=now,
-                trial=int(trial.rpartition("-")[2]),
-                parameters=json.loads(variables[names.ENV_PARAMETERS]),
-                seed=int(variables[names.ENV_SEED]),
+                trial=int(environment.trial.rpartition("-")[2]),
+                parameters=cast("Mapping[str, Scalar]", environment.parameters),
+                seed=environment.seed,
             ),
         )
 
@@ -159,7 +163,13 @@ class Players:
         """Return what happened to each training."""
         return {
             name: [
-                {"trial": one.trial, "began": one.began, "seconds": one.seconds, "controls": one.controls}
+                {
+                    "trial": one.environment.trial,
+                    "began": one.began,
+                    "seconds": one.seconds,
+                    "controls": one.controls,
+                    "refused": one.refused,
+                }
                 for one in here.trainings
             ]
             for name, here in self.namespaces.items()
@@ -218,12 +228,13 @@ class Connection(asyncio.Protocol):
         try:
             message = verify_control(
                 token,
-                public_key=training.public_key,
-                trial=training.trial,
+                public_key=training.environment.public_key,
+                trial=training.environment.audience,
                 current_revision=training.control.revision,
                 now=now,
             )
         except ControlRefused as refusal:
+            training.refused += refusal.reason is not RefusalReason.ALREADY_APPLIED
             return REFUSAL_STATUS[refusal.reason], json.dumps({"reason": refusal.reason, "message": str(refusal)}), {}
         control = WantedControl(
             revision=message.revision,

@@ -70,7 +70,7 @@ def reactions(outcome: Outcome, requests: Sequence[Request], played: Sequence[Ma
         training = by_trial.get(name)
         if training is None:
             continue
-        arrived = dict(map(tuple, training["controls"]))  # type: ignore[arg-type]
+        arrived = {revision: time for revision, time in training["controls"]}
         for decision in body["spec"].get("decisions") or ():
             if not decision["enforced"]:
                 continue
@@ -130,6 +130,8 @@ def rows(
                 target=outcome.interval + _SENT,
                 unit="s",
             )
+    if refused := sum(one["refused"] for one in played):
+        yield Row(what="control messages refused", said=str(refused), value=refused, target=0)
     found = calls(requests, namespaces={outcome.namespace}, since=outcome.began, until=outcome.ended)
     often = ", ".join(f"{verb} {what} {number / count:.1f}" for (verb, what), number in found.most_common(8))
     yield Row(what="API calls per trial", said=f"{sum(found.values()) / count:.1f} ({often})")
@@ -144,9 +146,9 @@ def rows(
     most, before = usage.rss / 2**20, usage.rss_before / 2**20
     grown = max(most - before, 0.0) * 1024 / count
     yield Row(what="memory of the operator", said=f"{before:.0f} MB, then {most:.0f} MB ({grown:.0f} KB per trial)")
-    delays = ", ".join(f"p{percent:g} {usage.delay(percent) * 1000:.0f} ms" for percent in (50, 99))
+    probes = ", ".join(f"p{percent:g} {usage.delay(percent) * 1000:.0f} ms" for percent in (50, 99))
     slowest = max(usage.delays, default=0.0) * 1000
-    yield Row(what="event loop: time to answer a probe", said=f"{delays}, max {slowest:.0f} ms")
+    yield Row(what="event loop: time to answer a probe", said=f"{probes}, max {slowest:.0f} ms")
     if lag:
         yield Row(what="event loop: lag as it counts itself", said=lag)
     decisions = Counter(

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 from benchmarks.load.curves import REPORTS, TOTAL
 
 from trial_protocol import names
+from trial_protocol.environment import TrialEnvironment
 from trial_protocol.history import HistoryRecord, render_history
 from trial_protocol.result import Outcome, TrialResult
 from tuning_operator.backends.simulation.course import Curves, Exit, Report
@@ -20,9 +21,8 @@ from tuning_operator.engine.wanted import WantedControl
 class Training:
     """A training that began at `began` and takes `seconds`; report k (from 1) is there from `visible(k)` on."""
 
-    trial: str
-    pod: str
-    public_key: str
+    environment: TrialEnvironment
+    address: str
     began: float
     seconds: float
     curves: Curves
@@ -30,6 +30,8 @@ class Training:
     control: WantedControl = field(default_factory=WantedControl)
     controls: list[tuple[int, float]] = field(default_factory=list)
     """Revision and time of arrival of every control message."""
+    refused: int = 0
+    """Control messages that were not taken."""
 
     def __post_init__(self) -> None:
         self._course = self.curves.start(self.proposed, attempt=1, position=0.0)
@@ -52,7 +54,7 @@ class Training:
         while len(self._reports) < REPORTS and self.visible(len(self._reports) + 1) <= now:
             report = self._course.next(self.control)
             if report is None or isinstance(report, Exit):
-                raise RuntimeError(f"the curve of {self.trial} ends early")
+                raise RuntimeError(f"the curve of {self.environment.trial} ends early")
             self._reports.append(report)
             self._revisions.append(self.control.revision)
             self._nonfinite += report.nonfinite
@@ -118,6 +120,6 @@ class Training:
             outcome=Outcome.COMPLETED,
             step=TOTAL,
             values={} if newest.value is None else {"eval_loss": newest.value},
-            checkpoint=f"s3://load/{self.trial}",
+            checkpoint=f"s3://load/{self.environment.trial}",
             revision=self.control.revision,
         )
