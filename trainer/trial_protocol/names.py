@@ -47,6 +47,11 @@ METRIC_ATTEMPT: Final = "tuning_attempt"
 METRIC_EVALUATION_STEP: Final = "tuning_evaluation_step"
 """With the label ``metric``: the step at which the exported value of that reported metric was measured. ``train_step``
 moves on with every training step, an evaluation's value does not."""
+METRIC_EVALUATION_POSITION: Final = "tuning_evaluation_position"
+METRIC_EVALUATION_TIME: Final = "tuning_evaluation_timestamp_seconds"
+METRIC_EVALUATION_LEARNING_RATE: Final = "tuning_evaluation_learning_rate"
+"""With the same label: where on the job's axis, when (seconds since the epoch, by the trial's clock) and with which
+learning rate it was measured: the whole evaluation, for readers that have no `PATH_HISTORY`, as Prometheus."""
 LABEL_METRIC: Final = "metric"
 
 COUNTERS: Final = frozenset({METRIC_STEP, METRIC_TOKENS, METRIC_SAMPLES, METRIC_EPOCHS, METRIC_SECONDS})

@@ -211,12 +211,15 @@ class Trial:
             return
         counters = {names.METRIC_TOKENS: tokens, names.METRIC_SAMPLES: samples, names.METRIC_EPOCHS: epochs}
         known = {name: float(value) for name, value in counters.items() if value is not None}
-        record_values, rate = self._state.report(step=step, counters=known, values=values, learning_rate=learning_rate)
+        now = self._clock()
+        record_values, rate = self._state.report(
+            step=step, time=now, counters=known, values=values, learning_rate=learning_rate
+        )
         self._evaluations.append(
             HistoryRecord(
                 step=step,
                 attempt=self.attempt,
-                time=self._clock(),
+                time=now,
                 values=record_values,
                 learning_rate=rate,
                 revision=self._revision,
@@ -269,7 +272,7 @@ class Trial:
         self._finished = True
         snapshot = self._state.snapshot(scraper=None)
         if values is None:
-            values = {name: value for name, (value, _) in snapshot.values.items()}
+            values = {name: newest.value for name, newest in snapshot.values.items()}
         result = TrialResult(
             outcome=outcome,
             step=int(snapshot.counters[names.METRIC_STEP]),
@@ -317,6 +320,7 @@ class Trial:
             revision=in_force.revision if in_force else 0,
             learning_rate_scale=in_force.learning_rate_scale if in_force else 1.0,
             fraction=self._fraction(counters.get(self.axis)),
+            axis=self.axis,
         )
 
     def _fraction(self, position: float | None) -> float | None:

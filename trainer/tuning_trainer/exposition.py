@@ -12,7 +12,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from trial_protocol import names
-from tuning_trainer.state import Snapshot
+from tuning_trainer.state import Evaluated, Snapshot
 
 _COUNTER_HELP: Final[Mapping[str, str]] = {
     names.METRIC_STEP: "Optimizer steps done.",
@@ -29,12 +29,14 @@ class Standing:
 
     Attributes:
         fraction: Part of the planned schedule that is done; None when the schedule's length is not known.
+        axis: What the schedule is counted in.
     """
 
     attempt: int
     revision: int
     learning_rate_scale: float
     fraction: float | None
+    axis: str = names.METRIC_STEP
 
 
 def wants_window(requested: Sequence[str]) -> bool:
@@ -66,15 +68,9 @@ class _Collector(Collector):
 def _families(snapshot: Snapshot, standing: Standing) -> Iterator[Metric]:
     for name, value in snapshot.counters.items():
         yield _gauge(name, _COUNTER_HELP[name], value)
-    for name, (value, _) in snapshot.values.items():
-        yield _gauge(name, "Reported by the trial.", value)
-    if snapshot.values:
-        steps = GaugeMetricFamily(
-            names.METRIC_EVALUATION_STEP, "Step at which a reported metric was measured.", labels=[names.LABEL_METRIC]
-        )
-        for name, (_, step) in snapshot.values.items():
-            steps.add_metric([name], step)
-        yield steps
+    for name, newest in snapshot.values.items():
+        yield _gauge(name, "Reported by the trial.", newest.value)
+    yield from _evaluations(snapshot.values, standing.axis)
     yield CounterMetricFamily(
         names.METRIC_LOSS_NONFINITE, "Training losses that were NaN or infinite.", value=snapshot.nonfinite
     )
@@ -91,6 +87,26 @@ def _families(snapshot: Snapshot, standing: Standing) -> Iterator[Metric]:
     ):
         if known is not None:
             yield _gauge(name, text, known)
+
+
+def _evaluations(values: Mapping[str, Evaluated], axis: str) -> Iterator[Metric]:
+    """Say of every reported value where, when and with what it was measured; the counters have gone on since."""
+    for metric, text, told in (
+        (names.METRIC_EVALUATION_STEP, "Step at which a reported metric was measured.", lambda one: one.step),
+        (names.METRIC_EVALUATION_POSITION, "The same on the job's axis.", lambda one: one.beside.get(axis)),
+        (names.METRIC_EVALUATION_TIME, "When it was measured, by the trial's clock.", lambda one: one.time),
+        (
+            names.METRIC_EVALUATION_LEARNING_RATE,
+            "Learning rate in force when it was measured.",
+            lambda one: one.learning_rate,
+        ),
+    ):
+        known = {name: number for name, newest in values.items() if (number := told(newest)) is not None}
+        if known:
+            family = GaugeMetricFamily(metric, text, labels=[names.LABEL_METRIC])
+            for name, number in known.items():
+                family.add_metric([name], number)
+            yield family
 
 
 def _window(snapshot: Snapshot) -> Iterator[Metric]:

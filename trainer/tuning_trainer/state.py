@@ -17,18 +17,36 @@ from tuning_trainer.window import LossWindow, LossWindows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated:
+    """The newest value of one reported metric.
+
+    Attributes:
+        step: At which it was measured.
+        time: When, in seconds since the epoch.
+        beside: Everything that was reported with it, axis counters among it, by name.
+        learning_rate: In force then, or None.
+    """
+
+    value: float
+    step: int
+    time: float
+    beside: Mapping[str, float]
+    learning_rate: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """A trial at one moment.
 
     Attributes:
         counters: Position on every known axis (``train_step``, ``train_seconds``, ``train_tokens``, ...).
-        values: Newest value of every reported metric, with the step at which it was measured.
+        values: Newest value of every reported metric, with what was true when it was measured.
         window: Training losses since this scraper's last look; None if the look was not to end its window.
         nonfinite: Training losses that were NaN or infinite since the start of this process.
     """
 
     counters: Mapping[str, float]
-    values: Mapping[str, tuple[float, int]]
+    values: Mapping[str, Evaluated]
     window: LossWindow | None
     nonfinite: int
     gradient_norm: float | None
@@ -38,7 +56,7 @@ class Snapshot:
 @dataclass(slots=True)
 class _Fields:
     counters: dict[str, float]
-    values: dict[str, tuple[float, int]] = field(default_factory=dict)
+    values: dict[str, Evaluated] = field(default_factory=dict)
     nonfinite: int = 0
     gradient_norm: float | None = None
     learning_rate: float | None = None
@@ -96,7 +114,13 @@ class TrialState:
             self._untouched = False
 
     def report(
-        self, *, step: int, counters: Mapping[str, float], values: Mapping[str, float], learning_rate: float | None
+        self,
+        *,
+        step: int,
+        time: float,
+        counters: Mapping[str, float],
+        values: Mapping[str, float],
+        learning_rate: float | None,
     ) -> tuple[dict[str, float], float | None]:
         """Take in one evaluation; return what its record says: axis counters and values, and the learning rate."""
         now = self._monotonic()
@@ -105,12 +129,14 @@ class TrialState:
             fields.counters.update(counters)
             fields.counters[names.METRIC_STEP] = step
             fields.counters[names.METRIC_SECONDS] = now - self._started
-            fields.values.update({name: (value, step) for name, value in values.items()})
             if learning_rate is not None:
                 fields.learning_rate = learning_rate
+            rate, beside = fields.learning_rate, {**fields.counters, **values}
+            for name, value in values.items():
+                fields.values[name] = Evaluated(value=value, step=step, time=time, beside=beside, learning_rate=rate)
             self._last_step = None
             self._untouched = False
-            return {**fields.counters, **values}, fields.learning_rate
+            return beside, rate
 
     def restore(self, record: HistoryRecord) -> None:
         """Continue the clock, and until something is reported show the last evaluation of the earlier attempt."""
@@ -123,7 +149,13 @@ class TrialState:
                 if name in names.COUNTERS:
                     self._fields.counters[name] = value
                 else:
-                    self._fields.values[name] = (value, record.step)
+                    self._fields.values[name] = Evaluated(
+                        value=value,
+                        step=record.step,
+                        time=record.time,
+                        beside=record.values,
+                        learning_rate=record.learning_rate,
+                    )
             self._fields.counters[names.METRIC_STEP] = record.step
             self._fields.learning_rate = record.learning_rate
 

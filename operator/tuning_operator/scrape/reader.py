@@ -8,34 +8,19 @@ alone: a value counts when the objective and the axis are both there and one of 
 from __future__ import annotations
 
 import difflib
-import math
+from dataclasses import replace
 from typing import Final
 
 from trial_protocol import names
 from trial_protocol.errors import ProtocolError
 from trial_protocol.history import HistoryRecord
-from trial_protocol.numbers import encode_number
 from tuning_operator.api.tuning_job import TuningJobSpec
-from tuning_operator.curves.marks import Pulse
 from tuning_operator.errors import ScrapeError, ScrapeTimeout
 from tuning_operator.scrape.exposition import Samples, read_samples, sample_names
 from tuning_operator.scrape.fetch import Answer, Fetcher
 from tuning_operator.scrape.look import Look
-from tuning_operator.scrape.records import observations_of
+from tuning_operator.scrape.page import PageReader
 
-_OURS: Final = (
-    names.METRIC_STEP,
-    names.METRIC_LOSS_MEAN,
-    names.METRIC_LOSS_MIN,
-    names.METRIC_LOSS_MAX,
-    names.METRIC_LOSS_COUNT,
-    names.METRIC_LOSS_NONFINITE,
-    names.METRIC_GRADIENT_NORM,
-    names.METRIC_LEARNING_RATE,
-    names.METRIC_CONTROL_REVISION,
-    names.METRIC_SCHEDULE_FRACTION,
-    names.METRIC_ATTEMPT,
-)
 _PAGE: Final = 2_000
 """Records asked for at once; fewer when that many are larger than an answer may be."""
 _PAGES: Final = 50
@@ -61,27 +46,21 @@ class TrialReader:
         self, fetcher: Fetcher, *, url: str, spec: TuningJobSpec, attempt: int, seen: set[Identity] | None = None
     ) -> None:
         self.url: Final = url.rstrip("/")
-        self.attempt: Final = attempt
         self.hangs = False
         """Whether the last look got no whole answer in time."""
         self._fetcher = fetcher
-        self._objective: Final = spec.objective.metric
-        self._axis: Final = spec.axis.metric
-        self._total: Final = spec.axis.total
-        self._wanted: Final = tuple(dict.fromkeys((self._objective, self._axis, *_OURS)))
+        self._pages: Final = PageReader(spec, attempt=attempt)
         self._query: Final = (
             (names.QUERY_WINDOW, names.OPERATOR_WINDOW),
-            *((names.QUERY_NAMES, name) for name in self._wanted),
-            (names.QUERY_NAMES, f"{self._objective}_total"),
-            (names.QUERY_NAMES, f"{self._axis}_total"),
+            *((names.QUERY_NAMES, name) for name in self._pages.wanted),
+            (names.QUERY_NAMES, f"{self._pages.objective}_total"),
+            (names.QUERY_NAMES, f"{self._pages.axis}_total"),
         )
         self._seen = set() if seen is None else seen
         self._has_history = True
         self._cursor = ""
         self._after: int | None = None
         self._page = _PAGE
-        self._nonfinite = 0.0
-        self._last: tuple[float, float | str] | None = None
 
     async def look(self, *, now: float) -> Look:
         """Look once; never raises for anything that the trial does."""
@@ -91,12 +70,15 @@ class TrialReader:
         except ScrapeError as error:
             self.hangs = isinstance(error, ScrapeTimeout)
             return Look(time=now, error=str(error))
-        samples = read_samples(answer.body, self._wanted)
+        samples = read_samples(answer.body, self._pages.wanted)
         problem = self._problem(answer, samples)
         if problem is not None:
             return Look(time=now, error=problem)
         records, trouble = await self._records(samples, now)
-        return self._look(samples, records, trouble, now)
+        look = self._pages.look(samples, records, trouble=trouble, now=now)
+        if trouble is None and records and not look.observations:
+            return replace(look, error=self._unusable(records[-1]))
+        return look
 
     async def explain(self) -> str:
         """Say what the trial exports instead of what is wanted, for a person."""
@@ -104,16 +86,7 @@ class TrialReader:
             answer = await self._get(names.PATH_METRICS, ((names.QUERY_WINDOW, "explain"),))
         except ScrapeError as error:
             return str(error)
-        found = sample_names(answer.body)
-        missing = [name for name in (self._objective, self._axis) if name not in found and f"{name}_total" not in found]
-        if not missing:
-            return f"it exports {self._objective} and {self._axis}, but no value of them was usable"
-        if not found:
-            return f"no metric {missing[0]}; its page has none at all"
-        shown = [name for name in found if not name.startswith(("python_", "process_", "tuning_"))] or found
-        near = difflib.get_close_matches(missing[0], found, n=1, cutoff=0.6)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"no metric {missing[0]}; it has: {', '.join(shown[:20])}{', ...' if len(shown) > 20 else ''}{hint}"
+        return self._pages.missing(sample_names(answer.body))
 
     def _problem(self, answer: Answer, samples: Samples) -> str | None:
         if answer.cut:
@@ -121,63 +94,17 @@ class TrialReader:
                 f"its page is larger than {self._fetcher.limits.size >> 10} KiB and was not read to the end; "
                 f"let it answer {names.QUERY_NAMES} with the named metrics only"
             )
-        for name in (self._objective, self._axis):
-            if name in samples.ambiguous:
-                return f"{name} has {samples.ambiguous[name]} values with different labels; export it once"
-        attempt = samples.values.get(names.METRIC_ATTEMPT)
-        if attempt is not None and attempt != self.attempt:
-            return f"attempt {attempt:g} answers there, expected was attempt {self.attempt}"
+        problem = self._pages.problem(samples)
+        if problem is not None:
+            return problem
         if not samples.values and answer.body.strip() and not sample_names(answer.body):
             comments_only = all(line.startswith("#") for line in answer.body.splitlines() if line.strip())
             if not comments_only:
                 return f"its page is not in Prometheus' text format; it begins with {answer.body.strip()[:40]!r}"
         return None
 
-    def _look(self, samples: Samples, records: list[HistoryRecord], trouble: str | None, now: float) -> Look:
-        values = samples.values
-        position = values.get(self._axis)
-        observations = observations_of(records, objective=self._objective, axis=self._axis)
-        if position is None or not math.isfinite(position):
-            position = observations[-1].position if observations else None
-        fraction = values.get(names.METRIC_SCHEDULE_FRACTION)
-        if fraction is None and position is not None:
-            fraction = position / self._total
-        revision = values.get(names.METRIC_CONTROL_REVISION)
-        if trouble is None and records and not observations:
-            trouble = self._unusable(records[-1])
-        return Look(
-            time=now,
-            position=position,
-            fraction=fraction,
-            pulse=None if position is None else self._pulse(values, position, now),
-            records=tuple(records),
-            observations=observations,
-            revision=None if revision is None or not math.isfinite(revision) else int(revision),
-            error=trouble,
-        )
-
-    def _pulse(self, values: dict[str, float], position: float, now: float) -> Pulse:
-        nonfinite = values.get(names.METRIC_LOSS_NONFINITE, 0.0)
-        nonfinite = nonfinite if math.isfinite(nonfinite) else 0.0
-        fresh = nonfinite - self._nonfinite if nonfinite >= self._nonfinite else nonfinite
-        self._nonfinite = nonfinite
-        count = values.get(names.METRIC_LOSS_COUNT, 0.0)
-        return Pulse(
-            position=position,
-            attempt=self.attempt,
-            time=now,
-            count=int(count) if math.isfinite(count) else 0,
-            mean=values.get(names.METRIC_LOSS_MEAN, math.nan),
-            minimum=values.get(names.METRIC_LOSS_MIN, math.nan),
-            maximum=values.get(names.METRIC_LOSS_MAX, math.nan),
-            nonfinite=int(fresh),
-            gradient_norm=values.get(names.METRIC_GRADIENT_NORM),
-            learning_rate=values.get(names.METRIC_LEARNING_RATE),
-            revision=int(_finite(values.get(names.METRIC_CONTROL_REVISION))),
-        )
-
     def _unusable(self, record: HistoryRecord) -> str:
-        missing = self._objective if self._objective not in record.values else self._axis
+        missing = self._pages.objective if self._pages.objective not in record.values else self._pages.axis
         near = difflib.get_close_matches(missing, record.values, n=1, cutoff=0.6)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"no metric {missing} in its evaluations; they have: {', '.join(sorted(record.values)[:20])}{hint}"
@@ -192,28 +119,7 @@ class TrialReader:
             except ScrapeError as error:
                 self.hangs = isinstance(error, ScrapeTimeout)
                 return [], str(error)
-        return self._from_page(samples, now), None
-
-    def _from_page(self, samples: Samples, now: float) -> list[HistoryRecord]:
-        value, position = samples.values.get(self._objective), samples.values.get(self._axis)
-        # A gauge that was never set shows 0, so nothing counts before the first step.
-        if value is None or position is None or not math.isfinite(position) or position <= 0:
-            return []
-        reported = (position, encode_number(value))
-        if reported == self._last:
-            return []
-        self._last = reported
-        step = _finite(samples.values.get(names.METRIC_STEP, position))
-        return [
-            HistoryRecord(
-                step=int(step),
-                attempt=self.attempt,
-                time=now,
-                values={self._axis: position, self._objective: value},
-                learning_rate=samples.values.get(names.METRIC_LEARNING_RATE),
-                revision=int(_finite(samples.values.get(names.METRIC_CONTROL_REVISION))),
-            )
-        ]
+        return self._pages.evaluation(samples, time=now), None
 
     async def _history(self) -> tuple[list[HistoryRecord], str | None]:
         found: list[HistoryRecord] = []
@@ -276,7 +182,3 @@ class TrialReader:
 def _is_history(answer: Answer) -> bool:
     said = names.HEADER_NEXT in answer.headers or "json" in answer.headers.get("Content-Type", "")
     return said or answer.body.lstrip().startswith("{")
-
-
-def _finite(value: float | None) -> float:
-    return value if value is not None and math.isfinite(value) else 0.0

@@ -19,7 +19,7 @@ from trial_protocol.errors import ProtocolError
 from trial_protocol.history import parse_history
 from tuning_trainer import server
 from tuning_trainer.exposition import Standing, render
-from tuning_trainer.state import Snapshot, TrialState
+from tuning_trainer.state import Evaluated, Snapshot, TrialState
 
 
 def test_everything_that_was_told_is_exported(tmp_path: Path) -> None:
@@ -28,19 +28,23 @@ def test_everything_that_was_told_is_exported(tmp_path: Path) -> None:
         trial.record_step(step=10, loss=4.0, gradient_norm=0.5, learning_rate=0.02, tokens=250, samples=25)
         trial.record_step(step=11, loss=math.nan)
         trial.report(step=10, epochs=0.5, eval_loss=0.25, accuracy=math.nan)
-        trial.record_step(step=12, loss=math.nan)
+        trial.record_step(step=12, loss=math.nan, learning_rate=0.04, tokens=300)
         samples = scrape(trial)
     assert samples.pop(names.METRIC_SECONDS) > 0
     assert samples.pop(names.METRIC_STEP_SECONDS) > 0
     assert math.isnan(samples.pop("accuracy"))
+    (told,) = trial.history
+    for metric in ("eval_loss", "accuracy"):
+        assert samples.pop(f"tuning_evaluation_timestamp_seconds:{metric}") == told.time
+        assert samples.pop(f"tuning_evaluation_step:{metric}") == told.step == 10
+        assert samples.pop(f"tuning_evaluation_position:{metric}") == told.values["train_tokens"] == 250
+        assert samples.pop(f"tuning_evaluation_learning_rate:{metric}") == told.learning_rate == 0.02
     assert samples == {
         "train_step": 12,
-        "train_tokens": 250,
+        "train_tokens": 300,
         "train_samples": 25,
         "train_epochs": 0.5,
         "eval_loss": 0.25,
-        "tuning_evaluation_step:eval_loss": 10,
-        "tuning_evaluation_step:accuracy": 10,
         "tuning_train_loss_nonfinite_total": 2,
         "tuning_train_loss_window_count": 2,
         "tuning_train_loss_window_mean": 3.0,
@@ -49,8 +53,8 @@ def test_everything_that_was_told_is_exported(tmp_path: Path) -> None:
         "tuning_attempt": 2,
         "tuning_control_revision": 0,
         "tuning_learning_rate_scale": 1.0,
-        "tuning_schedule_fraction": 0.25,
-        "tuning_learning_rate": 0.02,
+        "tuning_schedule_fraction": 0.3,
+        "tuning_learning_rate": 0.04,
         "tuning_gradient_norm": 0.5,
     }
 
@@ -96,7 +100,10 @@ def test_the_format_is_negotiated(tmp_path: Path) -> None:
 def test_any_metric_survives_both_formats(values: dict[str, float]) -> None:
     snapshot = Snapshot(
         counters={"train_step": 1.0},
-        values={name: (value, 1) for name, value in values.items()},
+        values={
+            name: Evaluated(value=value, step=1, time=0.0, beside=values, learning_rate=None)
+            for name, value in values.items()
+        },
         window=None,
         nonfinite=0,
         gradient_norm=None,

@@ -7,7 +7,7 @@ import sys
 import threading
 
 from trial_protocol.history import HistoryRecord
-from tuning_trainer.state import TrialState
+from tuning_trainer.state import Evaluated, TrialState
 
 
 class Clock:
@@ -31,7 +31,8 @@ def test_a_value_never_comes_with_the_step_of_another() -> None:
         while not stop.is_set():
             number += 1
             state.record_step(number, float(number), float(number), float(number), float(number), float(number))
-            state.report(step=number, counters={}, values={"a": float(number), "b": float(-number)}, learning_rate=None)
+            values = {"a": float(number), "b": float(-number)}
+            state.report(step=number, time=-number, counters={}, values=values, learning_rate=None)
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -43,8 +44,9 @@ def test_a_value_never_comes_with_the_step_of_another() -> None:
             picture = state.snapshot(scraper=str(look % 3))
             if "a" not in picture.values:
                 continue
-            value, at = picture.values["a"]
-            assert value == at == -picture.values["b"][0]
+            newest, at = picture.values["a"], picture.values["a"].step
+            assert newest.value == at == -picture.values["b"].value
+            assert (newest.time, newest.learning_rate, newest.beside["train_step"]) == (-at, at, at)
             now = picture.counters["train_step"]
             assert now in (at, at + 1)
             assert picture.gradient_norm == picture.learning_rate == picture.counters["train_tokens"] == now
@@ -78,7 +80,7 @@ def test_evaluations_are_not_counted_as_step_time() -> None:
         step(state, number, 0.5)
         clock.now += 0.25
     clock.now += 100.0
-    state.report(step=3, counters={}, values={"eval_loss": 0.5}, learning_rate=None)
+    state.report(step=3, time=0.0, counters={}, values={"eval_loss": 0.5}, learning_rate=None)
     for number in (4, 6):
         step(state, number, 0.5)
         clock.now += 0.5
@@ -107,7 +109,7 @@ def test_a_restarted_trial_continues_its_clock_and_shows_its_last_evaluation() -
     state.restore(last)
     picture = state.snapshot(scraper=None)
     assert picture.counters == {"train_step": 40, "train_seconds": 60.0, "train_tokens": 4000.0}
-    assert picture.values == {"eval_loss": (0.5, 40)}
+    assert picture.values == {"eval_loss": Evaluated(value=0.5, step=40, time=1.0, beside=values, learning_rate=0.1)}
     clock.now += 5.0
     step(state, 41, 0.4)
     assert state.snapshot(scraper=None).counters["train_seconds"] == 65.0
