@@ -11,11 +11,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any, Final, Self
 from urllib.parse import urlencode
 
@@ -25,6 +23,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from tuning_operator.backends.kubernetes.errors import ApiError, NotFound, ServerError, Throttled, error_from
 from tuning_operator.backends.kubernetes.resources import PODS, Object, Resource, key_of
+from tuning_operator.backends.kubernetes.retries import Retries
 
 FIELD_MANAGER: Final = "tuning-operator"
 _GOODBYE: Final = 0.25
@@ -33,36 +32,30 @@ _APPLY: Final = "application/apply-patch+yaml"
 _JSON: Final = "application/json"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Retries:
-    """How often and how long idempotent requests are tried again."""
-
-    attempts: int = 6
-    first_pause: float = 0.1
-    longest_pause: float = 10.0
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    jitter: Callable[[], float] = field(default_factory=lambda: random.Random(0).random)
-
-    def pause(self, attempt: int, asked: float | None) -> float:
-        """Return seconds to wait after the given failed attempt (from 0); `asked` is the server's Retry-After."""
-        if asked is not None:
-            return min(asked, self.longest_pause) * (1 + 0.1 * self.jitter())
-        return min(self.first_pause * 2.0**attempt, self.longest_pause) * (0.5 + self.jitter())
-
-
 Observer = Callable[[str, str, int, float], None]
 """Called after each request with verb, resource, HTTP code (0: no answer) and seconds; of a stream, once it began."""
 
 
 class Client:
-    """One connection pool to one API server."""
+    """One connection pool to one API server.
+
+    Args:
+        guard: Asked before everything that writes; what it raises is what the caller gets, and nothing is sent.
+    """
 
     def __init__(
-        self, api: ApiClient, *, retries: Retries | None = None, observer: Observer | None = None, timeout: float = 30.0
+        self,
+        api: ApiClient,
+        *,
+        retries: Retries | None = None,
+        observer: Observer | None = None,
+        guard: Callable[[], None] = lambda: None,
+        timeout: float = 30.0,
     ) -> None:
         self._api = api
         self._retries = retries or Retries()
         self._observer = observer
+        self._guard = guard
         self._timeout = timeout
 
     @classmethod
@@ -180,15 +173,9 @@ class Client:
     async def _lines(
         self, resource: Resource, namespace: str | None, query: Mapping[str, str], limits: aiohttp.ClientTimeout
     ) -> AsyncGenerator[bytes, None]:
-        began, code = time.perf_counter(), 0
+        path = resource.path(namespace=namespace)
+        response = await self._open("watch", resource.plural, path, query, limits, f"watch {resource}")
         try:
-            response = await self._send("GET", resource.path(namespace=namespace), query, None, _JSON, limits)
-            code = response.status
-        finally:
-            self._observe("watch", resource.plural, code, began)
-        try:
-            if response.status != 200:
-                raise error_from(response.status, _status(await response.read()), f"watch {resource}")
             rest = b""
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
@@ -293,19 +280,23 @@ class Client:
         query = {"container": container, "tailLines": str(lines), "limitBytes": "16384"}
         limits = aiohttp.ClientTimeout(total=self._timeout)
         path = PODS.path(namespace=namespace, name=pod, subresource="log")
+        async with await self._open("get", f"{PODS.plural}/log", path, query, limits, f"log of {pod}") as response:
+            return (await response.read()).decode(errors="replace")
+
+    async def _open(
+        self, verb: str, label: str, path: str, query: Mapping[str, str], limits: aiohttp.ClientTimeout, what: str
+    ) -> aiohttp.ClientResponse:
+        """Return an answer that is to be read as it comes."""
         began, code = time.perf_counter(), 0
         try:
             response = await self._send("GET", path, query, None, _JSON, limits)
             code = response.status
         finally:
-            self._observe("get", f"{PODS.plural}/log", code, began)
-        try:
-            data = await response.read()
-            if response.status != 200:
-                raise error_from(response.status, _status(data), f"log of {pod}")
-            return data.decode(errors="replace")
-        finally:
-            response.release()
+            self._observe(verb, label, code, began)
+        if code != 200:
+            async with response:
+                raise error_from(code, _status(await response.read()), what)
+        return response
 
     async def _request(
         self,
@@ -377,6 +368,8 @@ class Client:
         content: str,
         limits: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
+        if method != "GET":
+            self._guard()
         headers = {"Accept": _JSON, "Content-Type": content, "User-Agent": FIELD_MANAGER}
         await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
         url = self._api.configuration.host + path + ("?" + urlencode(query) if query else "")

@@ -1,6 +1,7 @@
 """What an API server refused, by the reason it gave.
 
 BackendError
+ ├─ NotLeading             nothing was sent, because another process may lead
  └─ ApiError
      ├─ NotFound, AlreadyExists, Conflict, Gone, Invalid, Forbidden, Unauthorized
      ├─ Throttled          429, after all retries
@@ -12,6 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 from tuning_operator.errors import BackendError
+
+
+class NotLeading(BackendError):
+    """This process must not write: another one may lead."""
 
 
 class ApiError(BackendError):

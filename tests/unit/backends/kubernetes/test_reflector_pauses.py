@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from kubernetes.aio.client import ApiClient, Configuration
 
-from tuning_operator.backends.kubernetes.client import Client, Retries
+from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.reflector import Reflector
 from tuning_operator.backends.kubernetes.resources import LEASES
+from tuning_operator.backends.kubernetes.retries import Retries
 
 FAILURES = 1100
 
