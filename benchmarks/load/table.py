@@ -70,7 +70,7 @@ def reactions(outcome: Outcome, requests: Sequence[Request], played: Sequence[Ma
         training = by_trial.get(name)
         if training is None:
             continue
-        arrived = {revision: time for revision, time in training["controls"]}
+        arrived = dict(training["controls"])
         for decision in body["spec"].get("decisions") or ():
             if not decision["enforced"]:
                 continue
