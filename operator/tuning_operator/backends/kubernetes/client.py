@@ -15,7 +15,8 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, Self
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config as kube_config
@@ -76,6 +77,9 @@ class Client:
         except (kube_config.ConfigException, OSError) as error:
             raise ApiError(f"no cluster to connect to: {error}; give --kubeconfig or set KUBECONFIG") from None
         configuration.connection_pool_maxsize = 64
+        # Left to aiohttp, environment and netrc are read again for every request, in another thread.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy(configuration.host)
         return cls(ApiClient(configuration), **options)
 
     async def close(self) -> None:
@@ -376,6 +380,12 @@ class Client:
         answer = await self._api.rest_client.request(method, url, headers=headers, body=body, _request_timeout=limits)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+def _proxy(host: str) -> str | None:
+    """Return the proxy that the environment names for an API server, as every client of Kubernetes obeys it."""
+    url = urlsplit(host)
+    return None if proxy_bypass(url.netloc) else getproxies().get(url.scheme)
 
 
 def _query(**values: str) -> dict[str, str]:

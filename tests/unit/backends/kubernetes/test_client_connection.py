@@ -1,0 +1,81 @@
+"""How the client reaches its API server: through the environment's proxy, and without a thread for every request."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tuning_operator.backends.kubernetes.client import Client
+from tuning_operator.backends.kubernetes.resources import TRIALS
+
+
+class Server:
+    """An API server, or a proxy that answers in its place; it knows what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def __aenter__(self) -> Server:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        return self
+
+    async def __aexit__(self, *_: Any) -> None:
+        await self._runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        self.asked.append(str(request.url))
+        return web.json_response({"metadata": {"name": "t"}})
+
+
+def kubeconfig(folder: Path, url: str) -> str:
+    file = folder / "config"
+    names = {"name": "here", "context": {"cluster": "here", "user": "me"}}
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "contexts": [names],
+        "clusters": [{"name": "here", "cluster": {"server": url}}],
+        "users": [{"name": "me", "user": {"token": "secret"}}],
+    }
+    file.write_text(json.dumps(content))
+    return str(file)
+
+
+async def test_a_request_needs_no_other_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Server() as server, await Client.connect(kubeconfig=kubeconfig(tmp_path, server.url)) as client:
+        await client.get(TRIALS, namespace="n", name="t")
+
+        def refuse(*_: Any) -> None:
+            raise AssertionError("a thread for a request")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", refuse)
+        await client.get(TRIALS, namespace="n", name="t")
+        monkeypatch.undo()
+        assert len(server.asked) == 2
+
+
+async def test_the_proxy_of_the_environment_is_used_but_for_what_it_excepts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Server() as proxy, Server() as server:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        async with await Client.connect(kubeconfig=kubeconfig(tmp_path, "http://cluster.example")) as client:
+            await client.get(TRIALS, namespace="n", name="t")
+        assert len(proxy.asked) == 1
+        assert proxy.asked[0].startswith("http://cluster.example/")
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        async with await Client.connect(kubeconfig=kubeconfig(tmp_path, server.url)) as client:
+            await client.get(TRIALS, namespace="n", name="t")
+        assert (len(proxy.asked), len(server.asked)) == (1, 1)
