@@ -10,7 +10,8 @@ TuningError
  │   └─ ScrapeTimeout      a trial that did not answer in time
  ├─ BackendError           trials cannot be run here, with the reason
  │   └─ TrialNotStarted    one trial's process could not be made
- └─ RunNotFound            no run of that name; the text suggests the nearest
+ ├─ RunNotFound            no run of that name; the text suggests the nearest
+ └─ WrongState             a job that is not in the state that a command needs
 """
 
 from __future__ import annotations
@@ -104,6 +105,10 @@ class RunNotFound(TuningError):
     """No run of that name, or no run directory at that path."""
 
 
+class WrongState(TuningError):
+    """A job is not in the state that a command needs, for example over already."""
+
+
 __all__ = [
     "BackendError",
     "LogError",
@@ -117,4 +122,5 @@ __all__ = [
     "SearchSpaceExhausted",
     "TrialNotStarted",
     "TuningError",
+    "WrongState",
 ]

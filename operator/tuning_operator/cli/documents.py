@@ -29,6 +29,7 @@ def status_document(view: JobView) -> Document:
         "name": view.name,
         "finished": view.finished,
         "suspended": view.suspended,
+        "notice": view.notice,
         "elapsedSeconds": reading.elapsed(view),
         "objective": {"metric": view.spec.objective.metric, "direction": view.spec.objective.direction.value},
         "trials": {

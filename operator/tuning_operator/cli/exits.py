@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from tuning_operator.errors import RunNotFound, TuningError
+from tuning_operator.errors import RunNotFound, TuningError, WrongState
 
 
 class ExitCode(IntEnum):
@@ -15,22 +15,23 @@ class ExitCode(IntEnum):
     NO_RESULT = 1
     """The job ended, or is read, without a single usable result."""
     USAGE = 2
-    """A mistake in the command line or in the manifest."""
+    """A mistake in the command line or in the manifest, a job that is not there or not in the state that is needed."""
     ENVIRONMENT = 3
-    """It cannot run here: a directory that is locked or cannot be read, a program that is not there."""
+    """It cannot run here: a directory that is locked or cannot be read, a cluster that does not answer or refuses."""
     INTERNAL = 70
     """A mistake of this program (BSD's EX_SOFTWARE)."""
     INTERRUPTED = 130
-    """Ended by Ctrl-C; what was done is kept and ``run --resume`` continues."""
+    """Ended by Ctrl-C; what was done is kept, and ``run --resume`` continues a run."""
 
 
 EXIT_CODES: Final = """\
-Exit status: 0 success; 1 no usable result; 2 mistake in the command line or the manifest; 3 it cannot run here \
-(directory locked, log unreadable); 70 a mistake of this program; 130 interrupted, continue with --resume."""
+Exit status: 0 success; 1 no usable result; 2 mistake in the command line or the manifest, or no such job; 3 it cannot \
+run here (directory locked, log unreadable, cluster out of reach or not allowed); 70 a mistake of this program; 130 \
+interrupted (tuning run continues with --resume)."""
 
 
 def exit_code(error: TuningError) -> ExitCode:
     """Return the status that fits an error."""
-    if isinstance(error, RunNotFound) or type(error).__name__ == "ManifestError":
+    if isinstance(error, RunNotFound | WrongState) or type(error).__name__ == "ManifestError":
         return ExitCode.USAGE
     return ExitCode.ENVIRONMENT

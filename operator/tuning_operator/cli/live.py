@@ -46,7 +46,7 @@ _LATELY: Final = 3
 
 def render(view: JobView, *, width: int, height: int) -> RenderableType:
     """Return the whole view, at most `height` lines of `width` characters (but never fewer than three trials)."""
-    header = [_title(view, width), *_budgets(view, width), Text()]
+    header = [_title(view, width), *_notice(view), *_budgets(view, width), Text()]
     footer = [Text(), *_best(view), *_lately(view, height)]
     shown, hidden = _chosen(view, height - len(header) - len(footer) - 2)
     rows: list[RenderableType] = [*header, _trials(view, shown, width)]
@@ -72,6 +72,10 @@ def _title(view: JobView, width: int) -> Text:
     left.truncate(max(width - len(right) - 2, 10), overflow="ellipsis")
     left.append(" " * max(width - left.cell_len - len(right), 1))
     return left.append(right, style="dim")
+
+
+def _notice(view: JobView) -> list[Text]:
+    return [Text(view.notice, style="bold yellow", no_wrap=True, overflow="ellipsis")] if view.notice else []
 
 
 def _budgets(view: JobView, width: int) -> list[Text]:

@@ -48,6 +48,11 @@ class Output:
         quiet_place = self._environment.get("CI", "").lower() in ("1", "true", "yes")
         return self.console.is_terminal and not self.console.no_color and not quiet_place
 
+    @property
+    def asks(self) -> bool:
+        """Whether there is a person to ask."""
+        return sys.stdin.isatty() and self._errors.is_terminal
+
     def line(self, text: str = "", *, style: StyleType | None = None) -> None:
         """Write one line for a person; soft-wrapped by the terminal, never by us."""
         self.console.print(text, style=style, soft_wrap=True)

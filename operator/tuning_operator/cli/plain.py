@@ -23,12 +23,16 @@ class PlainReporter:
         self._ended: set[int] = set()
         self._newest_decision = -1
         self._best: tuple[int, float | None] | None = None
+        self._notice = ""
+        self._remarks: dict[int, str] = {}
         if since is not None:
             self._remember(since)
 
     def update(self, view: JobView) -> None:
         """Write what happened since the picture before."""
         at = f"[{words.clock(reading.elapsed(view)):>7}]"
+        if view.notice and view.notice != self._notice:
+            self._write(f"{at} {view.notice}")
         for trial in view.trials:
             if trial.attempt > self._attempts.get(trial.number, 0) and trial.state is not TrialState.PENDING:
                 self._write(f"{at} {_started(trial)}")
@@ -36,6 +40,9 @@ class PlainReporter:
             if decision.sequence > self._newest_decision:
                 self._write(f"{at} {words.decision(decision)}")
         for trial in view.trials:
+            remark = reading.message(view, trial)
+            if trial.state is not TrialState.ENDED and remark and remark != self._remarks.get(trial.number):
+                self._write(f"{at} trial {trial.number} {words.state(trial)}: {remark}")
             if trial.state is TrialState.ENDED and trial.number not in self._ended:
                 self._write(f"{at} {_ended(view, trial)}")
         if view.best is not None and _identity(view.best) != self._best:
@@ -46,7 +53,9 @@ class PlainReporter:
         self._remember(view)
 
     def _remember(self, view: JobView) -> None:
+        self._notice = view.notice
         for trial in view.trials:
+            self._remarks[trial.number] = reading.message(view, trial)
             if trial.state is not TrialState.PENDING:
                 self._attempts[trial.number] = max(trial.attempt, self._attempts.get(trial.number, 0))
             if trial.state is TrialState.ENDED:

@@ -87,6 +87,9 @@ class Watcher:
     def update(self, view: JobView) -> None:
         """Take in the newest picture."""
 
+    def redraw(self) -> None:
+        """Show the newest picture again: the terminal has another size."""
+
 
 class PlainWatcher(Watcher):
     """One line for each thing that happened."""
@@ -96,13 +99,17 @@ class PlainWatcher(Watcher):
 
 
 class LiveWatcher(Watcher):
-    """A view that redraws itself, at most four times a second; the last picture is always drawn."""
+    """A view that redraws itself, at most four times a second; the last picture is always drawn.
 
-    def __init__(self, output: Output, *, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        screen: Take the whole terminal and give it back at the end, so that a change of its size leaves no traces.
+    """
+
+    def __init__(self, output: Output, *, screen: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.live import Live
 
         self._console = output.console
-        self._live = Live(console=output.console, auto_refresh=False, vertical_overflow="crop")
+        self._live = Live(console=output.console, auto_refresh=False, vertical_overflow="crop", screen=screen)
         self._clock = clock
         self._drawn = -_REDRAW_SECONDS
         self._newest: JobView | None = None
@@ -112,16 +119,17 @@ class LiveWatcher(Watcher):
         return self
 
     def __exit__(self, *ending: object) -> None:
-        self._draw()
+        self.redraw()
         self._live.stop()
 
     def update(self, view: JobView) -> None:
         """Draw the picture, or keep it for a moment if one was drawn just now."""
         self._newest = view
         if self._clock() - self._drawn >= _REDRAW_SECONDS:
-            self._draw()
+            self.redraw()
 
-    def _draw(self) -> None:
+    def redraw(self) -> None:
+        """Draw the newest picture now."""
         if self._newest is None:
             return
         size = self._console.size

@@ -14,6 +14,8 @@ def summary(view: JobView) -> list[str]:
     """Return the summary as plain lines; ``status`` and the end of ``run`` show the same."""
     metric = view.spec.objective.metric
     lines = [_heading(view)]
+    if view.notice:
+        lines.append(f"Notice:     {view.notice}")
     if view.best is None:
         lines.append(f"Best:       no trial has a finite {metric} yet")
     else:

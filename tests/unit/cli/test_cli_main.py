@@ -13,7 +13,7 @@ from tuning_operator.cli.exits import ExitCode, exit_code
 from tuning_operator.cli.main import main
 from tuning_operator.cli.source import LocalRuns
 from tuning_operator.engine.view import JobView
-from tuning_operator.errors import BackendError, ManifestError, Problem, RunNotFound
+from tuning_operator.errors import BackendError, ManifestError, Problem, RunNotFound, WrongState
 
 MANIFEST = """\
 apiVersion: tuning-operator.io/v1alpha1
@@ -25,6 +25,9 @@ spec:
   parameters: [{name: lr, type: Float, min: 1.0e-5, max: 1.0e-1, scale: Log}]
   stopping: [{rule: Percentile}]
 """
+
+
+COMMANDS = ["run", "validate", "status", "watch", "best", "explain", "report", "suspend", "resume", "stop"]
 
 
 @pytest.fixture
@@ -42,7 +45,9 @@ def call(*arguments: str) -> int:
 
 def test_status_as_text_json_and_yaml(view: JobView, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("status", "digits") == ExitCode.OK
-    assert capsys.readouterr().out.startswith("digits finished after")
+    said = capsys.readouterr().out
+    assert said.startswith("digits finished after")
+    assert said.endswith("Found in:   runs/digits\n")
     assert call("status", "digits", "-o", "json") == ExitCode.OK
     document = json.loads(capsys.readouterr().out)
     assert call("status", "digits", "-o", "yaml") == ExitCode.OK
@@ -51,6 +56,7 @@ def test_status_as_text_json_and_yaml(view: JobView, capsys: pytest.CaptureFixtu
         "name",
         "finished",
         "suspended",
+        "notice",
         "elapsedSeconds",
         "objective",
         "trials",
@@ -76,7 +82,7 @@ def test_best_prints_the_parameters_and_nothing_else(view: JobView, capsys: pyte
 
 
 def test_best_of_a_job_without_a_result_prints_nothing_and_fails(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    view: JobView, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(LocalRuns, "load", lambda self, name: make_view())
     assert call("best", "digits") == ExitCode.NO_RESULT
@@ -133,7 +139,7 @@ def test_an_unknown_run_names_the_nearest(
 
 
 def test_mistakes_end_without_a_traceback_unless_asked_for(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    view: JobView, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(self: LocalRuns, name: str) -> JobView:
         raise ZeroDivisionError("oh")
@@ -150,6 +156,7 @@ def test_mistakes_end_without_a_traceback_unless_asked_for(
 def test_exit_codes_follow_the_error() -> None:
     assert exit_code(ManifestError([Problem(path="", expected="x")], source="x")) is ExitCode.USAGE
     assert exit_code(RunNotFound("x")) is ExitCode.USAGE
+    assert exit_code(WrongState("x")) is ExitCode.USAGE
     assert exit_code(BackendError("x")) is ExitCode.ENVIRONMENT
 
 
@@ -158,7 +165,7 @@ def test_a_mistyped_command_is_a_mistake_of_usage(capsys: pytest.CaptureFixture[
     assert "status" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["run", "validate", "status", "best", "explain", "report"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(command, "--help") == ExitCode.OK
     assert f"Example: tuning {command}" in capsys.readouterr().out
@@ -171,10 +178,18 @@ def test_the_version_and_the_exit_codes_are_told(capsys: pytest.CaptureFixture[s
     assert "130 interrupted" in capsys.readouterr().out
 
 
+def test_help_lists_the_commands_in_the_order_of_their_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--help") == ExitCode.OK
+    text = capsys.readouterr().out
+    places = [text.index(f"\n  {command} ") for command in COMMANDS]
+    assert places == sorted(places)
+
+
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys, tuning_operator.cli.main\n"
         "heavy = {'plotly', 'optuna', 'aiohttp', 'numpy', 'scipy', 'pydantic', 'jinja2', 'yaml', 'asyncio', 'rich'}\n"
+        "heavy.add('kubernetes')\n"
         "print(sorted(heavy & sys.modules.keys()))"
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

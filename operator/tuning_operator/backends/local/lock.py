@@ -1,7 +1,7 @@
 """A run directory is driven by one process at a time.
 
-The lock is the kernel's (flock): it is gone the moment its holder dies, however it dies. What the file says is only
-for people.
+The lock is the kernel's (flock): it is gone the moment its holder dies, however it dies. What the file says is for
+people, and for readers who must not take the lock to know.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+import psutil
 
 from tuning_operator.errors import BackendError
 
@@ -55,3 +57,15 @@ def _holder(path: Path) -> str:
         return f"process {int(said['pid'])} on {said['host']} since {said['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"
+
+
+def is_driven(path: Path) -> bool:
+    """Return whether the process that last took the lock is there; one of another machine counts as there.
+
+    The lock itself is not tried, so that a runner that starts at this moment finds it free.
+    """
+    try:
+        said = json.loads(path.read_text())
+        return bool(said["host"] != platform.node() or psutil.pid_exists(int(said["pid"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -102,6 +102,7 @@ def _script_json(value: Any) -> str:
 def _heading(view: JobView) -> str:
     objective = view.spec.objective
     end = words.FINISHED_SENTENCES.get(view.finished, view.finished) if view.finished else "not finished yet"
+    end += f"; {view.notice}" if view.notice else ""
     return (
         f"{objective.direction.value} {objective.metric} with {view.spec.search.algorithm.value}, "
         f"{words.duration(reading.elapsed(view))}; {end}"
