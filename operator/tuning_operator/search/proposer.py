@@ -173,6 +173,12 @@ class Proposer:
         return (derive_seed(self._search.seed, "offset") + place * stride) % size
 
 
+def load_samplers() -> None:
+    """Import what samplers need: a second, for a process to take before anybody waits for a proposal."""
+    import tuning_operator.search.evolution
+    import tuning_operator.search.optuna_sampler  # noqa: F401
+
+
 def _sampler(space: Space, search: Search) -> Sampler | None:
     """Return the algorithm's sampler, None for Grid; their libraries take seconds to import, so only when needed."""
     match search.algorithm:

@@ -14,6 +14,7 @@ from tuning_operator.backends.kubernetes.snapshot import Glimpse
 from tuning_operator.backends.kubernetes.study import Study
 from tuning_operator.backends.kubernetes.study_objects import ObjectsChanged
 from tuning_operator.errors import TuningError
+from tuning_operator.search.proposer import load_samplers
 
 _log = logging.getLogger(__name__)
 _HEALTHY = 60.0
@@ -47,6 +48,7 @@ class Studies:
 
     async def run(self) -> None:
         """Drive all jobs until cancelled, from the moment that the caches are complete."""
+        await asyncio.to_thread(load_samplers)
         await self._site.tuning_jobs.wait_synced()
         await self._site.trials.wait_synced()
         try:
