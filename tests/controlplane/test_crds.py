@@ -36,6 +36,7 @@ GOOD: Manifest = {
             "checkpoint": {"uri": "s3://bucket/digits"},
             "template": {"spec": {"containers": [{"name": "train", "image": "trainer"}]}},
         },
+        "metrics": {"prometheus": {"url": "https://metrics.example/prometheus/", "matchers": {"cluster": "eu"}}},
         "suspend": False,
     },
 }
@@ -129,6 +130,23 @@ def test_defaults_that_will_not_change_are_written_into_the_object(crds: Control
         (within("spec.budget", duration="4 hours"), 'spec.budget.duration: Invalid value: "4 hours"'),
         (within("spec.budget", trials=0), "spec.budget.trials: Invalid value: 0"),
         (without("spec", "objective"), "spec.objective: Required value"),
+        (
+            within("spec", metrics={"prometheus": {"url": "http://me:secret@prometheus:9090"}}),
+            "spec.metrics.prometheus.url: Invalid value: give the base address of the server, such as "
+            "http://prometheus.monitoring:9090, without user, password, query and fragment",
+        ),
+        (
+            within("spec", metrics={"prometheus": {"url": "http://prometheus:9090/api/v1/query"}}),
+            "spec.metrics.prometheus.url: Invalid value: give the base address of the server; /api/v1/query is added",
+        ),
+        (
+            within("spec", metrics={"prometheus": {"url": "http://prometheus", "matchers": {"pod": "a"}}}),
+            "spec.metrics.prometheus.matchers: Invalid value: the operator itself asks for namespace, pod",
+        ),
+        (
+            within("spec", metrics={"prometheus": {"url": "http://prometheus", "matchers": {"a-b": "a"}}}),
+            "spec.metrics.prometheus.matchers: Invalid value: a label consists of letters, digits and _",
+        ),
     ],
 )
 def test_a_mistake_is_refused_with_its_field(

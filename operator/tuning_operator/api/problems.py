@@ -24,7 +24,6 @@ _PATTERNS: Final = {
     "letter or digit",
     r"^[A-Za-z_][A-Za-z0-9_.-]*$": "a name of letters, digits, '_', '.' and '-' that begins with a letter or '_'",
     r"^[a-zA-Z_:][a-zA-Z0-9_:]*$": "a metric name of letters, digits, '_' and ':' that does not begin with a digit",
-    r"^https?://": "an address that begins with http:// or https://",
 }
 _TYPES: Final = {
     "boolean": "true or false",
@@ -139,7 +138,7 @@ def _place(location: Sequence[str | int], data: object) -> tuple[At, Mapping[str
             schema, data = _resolve(schema["properties"][piece]), _inside(data, piece)
         elif isinstance(data, Mapping) and piece in data:
             at.append(piece)
-            values = [*schema.get("patternProperties", {}).values(), {}]
+            values = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties") or {}]
             schema, data = _resolve(values[0]), data[piece]
     return tuple(at), schema, data, is_key
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from tuning_operator.api.metadata import API_VERSION, ObjectMeta
 from tuning_operator.api.parameters import Assignment, Parameter
@@ -122,6 +125,78 @@ class Checkpoint(Manifest):
         return self
 
 
+class Prometheus(Manifest):
+    """A Prometheus server that scrapes the trials, and by which labels it knows them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                cel(
+                    "self.url.matches('^https?://[^/?#@ ]+(/[^?#@ ]*)?$')",
+                    "give the base address of the server, such as http://prometheus.monitoring:9090, without user, "
+                    "password, query and fragment",
+                    field="url",
+                ),
+                cel(
+                    "!self.url.matches('/(api/v1(/.*)?|graph|query)/?$')",
+                    "give the base address of the server; /api/v1/query is added to it",
+                    field="url",
+                ),
+                cel(
+                    "!has(self.matchers) || self.matchers.all(label, label.matches('^[a-zA-Z_][a-zA-Z0-9_]*$'))",
+                    "a label consists of letters, digits and _ and does not begin with a digit",
+                    field="matchers",
+                ),
+                cel(
+                    "!has(self.matchers) || "
+                    "!self.matchers.exists(label, label in ['namespace', 'pod', 'metric', '__name__'])",
+                    "the operator itself asks for namespace, pod, metric and __name__",
+                    field="matchers",
+                ),
+            ]
+        }
+    )
+
+    url: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Its base address, with a path prefix if it has one: http://prometheus.monitoring:9090."""
+    matchers: Annotated[
+        Mapping[Annotated[str, Field(max_length=128)], Annotated[str, Field(max_length=256)]],
+        Field(max_length=16, default_factory=dict),
+    ]
+    """Labels that series must have beside namespace and pod, as where one server keeps several clusters."""
+
+    @field_validator("url")
+    @classmethod
+    def _base_address(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            host = None
+        if not host or parts.scheme not in ("http", "https") or " " in url:
+            raise ValueError("expected the address of a Prometheus server, such as http://prometheus.monitoring:9090")
+        if "@" in url:
+            raise ValueError(
+                "a user and password in an address are seen by everybody who may read the job; leave them out, and "
+                "give the operator a token for this server (--prometheus-url, --prometheus-token-file)"
+            )
+        if "?" in url or "#" in url:
+            raise ValueError("expected an address without ? and #; labels to select by belong to matchers")
+        if re.search(r"/(api/v1(/.*)?|graph|query)/?$", parts.path):
+            raise ValueError("expected the base address of the server; /api/v1/query is added to it")
+        return url
+
+    @field_validator("matchers")
+    @classmethod
+    def _others(cls, matchers: Mapping[str, str]) -> Mapping[str, str]:
+        for label in matchers:
+            if label in ("namespace", "pod", "metric", "__name__"):
+                raise ValueError(f"the operator asks for {label} itself; leave it out")
+            if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", label):
+                raise ValueError(f"{label} is no label: letters, digits and _, and no digit at the beginning")
+        return matchers
+
+
 class Metrics(Manifest):
     """How trials are read."""
 
@@ -129,7 +204,7 @@ class Metrics(Manifest):
     """Time between two looks at a trial."""
     first_within: Duration = timedelta(minutes=5)
     """A trial that has reported nothing after this time ends as MetricsUnavailable."""
-    prometheus: Annotated[str, Field(max_length=1024, pattern=r"^https?://")] | None = None
+    prometheus: Prometheus | None = None
     """Read through this Prometheus server instead of from the trials themselves."""
 
 

@@ -84,7 +84,7 @@ class Fetcher:
         """Return the answer to a GET.
 
         Raises:
-            ScrapeError: There was none, in one sentence; so also for `put`.
+            ScrapeError: There was none, in one sentence; so also for `put` and `post`.
         """
         return await self._request("GET", url, query=query)
 
@@ -92,12 +92,24 @@ class Fetcher:
         """Return the answer to a PUT."""
         return await self._request("PUT", url, body=body)
 
-    async def _request(self, method: str, url: str, *, query: Query = (), body: str | None = None) -> Answer:
+    async def post(self, url: str, form: Mapping[str, str], *, headers: Mapping[str, str]) -> Answer:
+        """Return the answer to a POST of a form."""
+        return await self._request("POST", url, body=dict(form), headers=headers)
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Query = (),
+        body: str | dict[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         if self._session is None:
             raise RuntimeError("a Fetcher is used inside `async with`")
         try:
             async with self._session.request(
-                method, url, params=list(query), data=body, allow_redirects=False
+                method, url, params=list(query), data=body, headers=headers, allow_redirects=False
             ) as response:
                 content, cut = await self._read(response)
                 return Answer(
@@ -108,6 +120,8 @@ class Fetcher:
                 )
         except TimeoutError:
             raise ScrapeTimeout(f"no whole answer within {self.limits.total:g} s") from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise ScrapeError(f"its certificate is not trusted: {error.certificate_error}"[:200]) from None
         except aiohttp.ClientConnectorError as error:
             if error.os_error.errno == errno.ECONNREFUSED:
                 raise ScrapeError("connection refused") from None

@@ -149,9 +149,48 @@ def test_choices_keep_what_the_file_says() -> None:
         ),
         ("  trial: {checkpoint: {}}", "digits.yaml:9: spec.trial.checkpoint: give exactly one of uri and claim"),
         (
-            "  metrics: {prometheus: ftp://x}",
-            'digits.yaml:9: spec.metrics.prometheus: found "ftp://x", expected an address that begins with http:// or '
-            "https://, at most 1024 long",
+            "  metrics: {prometheus: http://x}",
+            'digits.yaml:9: spec.metrics.prometheus: found "http://x", expected a mapping with fields such as url, '
+            "matchers",
+        ),
+        (
+            "  metrics: {prometheus: {url: ftp://x}}",
+            'digits.yaml:9: spec.metrics.prometheus.url: found "ftp://x", expected the address of a Prometheus server, '
+            "such as http://prometheus.monitoring:9090",
+        ),
+        (
+            "  metrics: {prometheus: {url: http://x:99999}}",
+            'digits.yaml:9: spec.metrics.prometheus.url: found "http://x:99999", expected the address of a Prometheus '
+            "server, such as http://prometheus.monitoring:9090",
+        ),
+        (
+            "  metrics: {prometheus: {url: 'http://me:secret@x'}}",
+            "digits.yaml:9: spec.metrics.prometheus.url: a user and password in an address are seen by everybody "
+            "who may read the job; leave them out, and give the operator a token for this server (--prometheus-url, "
+            "--prometheus-token-file)",
+        ),
+        (
+            "  metrics: {prometheus: {url: 'http://x/prefix?tenant=a'}}",
+            'digits.yaml:9: spec.metrics.prometheus.url: found "http://x/prefix?tenant=a", expected an address without '
+            "? and #; labels to select by belong to matchers",
+        ),
+        (
+            "  metrics: {prometheus: {url: http://x/prefix/graph/}}",
+            'digits.yaml:9: spec.metrics.prometheus.url: found "http://x/prefix/graph/", expected the base address of '
+            "the server; /api/v1/query is added to it",
+        ),
+        (
+            "  metrics: {prometheus: {url: http://x, matchers: {pod: a}}}",
+            "digits.yaml:9: spec.metrics.prometheus.matchers: the operator asks for pod itself; leave it out",
+        ),
+        (
+            "  metrics: {prometheus: {url: http://x, matchers: {a-b: a}}}",
+            "digits.yaml:9: spec.metrics.prometheus.matchers: a-b is no label: letters, digits and _, and no digit "
+            "at the beginning",
+        ),
+        (
+            "  metrics: {prometheus: {url: http://x, matchers: {replica: 0}}}",
+            "digits.yaml:9: spec.metrics.prometheus.matchers.replica: found 0, expected a word of at most 256 letters",
         ),
         ("  1: x", "digits.yaml:9: spec: found the key 1, expected a word; put it in quotes"),
         (
