@@ -23,7 +23,8 @@ from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.errors import NotFound
 from tuning_operator.backends.kubernetes.keys import load_key_pair
 from tuning_operator.backends.kubernetes.leader import Leadership
-from tuning_operator.backends.kubernetes.process import Options, run_operator
+from tuning_operator.backends.kubernetes.options import Options
+from tuning_operator.backends.kubernetes.process import run_operator
 from tuning_operator.backends.kubernetes.reflector import Change, Reflector
 from tuning_operator.backends.kubernetes.resources import JOBS, PODS, TRIALS, TUNING_JOBS, Object, Resource, name_of
 from tuning_operator.backends.kubernetes.service import Service
@@ -219,7 +220,7 @@ async def test_the_process_leads_refuses_what_cannot_run_and_gives_the_lease_bac
     monkeypatch.setenv("KUBECONFIG", kubeconfig)
     options = Options(
         own_namespace=namespace,
-        namespace=namespace,
+        namespaces=(namespace,),
         identity="process",
         key_file=tmp_path / "keys" / "key.pem",
         kubeconfig=kubeconfig,

@@ -69,8 +69,15 @@ class WorkMeters:
         self._scrape_duration = _histogram(metrics.SCRAPE_DURATION, self._registry)
         self._messages = _counter(metrics.CONTROL_MESSAGES, self._registry)
 
-    def reconciled(self, controller: str, seconds: float, *, failed: bool) -> None:
-        """Count that a controller looked at one object."""
+    def trial_reconciled(self, seconds: float, failed: bool) -> None:
+        """Count that the trial controller looked at a Trial."""
+        self._reconciled("trial", seconds, failed)
+
+    def job_reconciled(self, seconds: float, failed: bool) -> None:
+        """Count that a study looked at its TuningJob."""
+        self._reconciled("job", seconds, failed)
+
+    def _reconciled(self, controller: str, seconds: float, failed: bool) -> None:
         self._reconciles.labels(controller, "error" if failed else "success").inc()
         self._reconcile_duration.labels(controller).observe(seconds)
 
@@ -78,12 +85,12 @@ class WorkMeters:
         """Count a watch that ended by an error."""
         self._restarts.labels(resource, reason).inc()
 
-    def scraped(self, seconds: float, *, failed: bool) -> None:
+    def scraped(self, seconds: float, failed: bool) -> None:
         """Count a look at a trial."""
         self._scrapes.labels("error" if failed else "success").inc()
         self._scrape_duration.observe(seconds)
 
-    def control_sent(self, *, taken: bool) -> None:
+    def control_sent(self, taken: bool) -> None:
         """Count a control message."""
         self._messages.labels("taken" if taken else "refused").inc()
 

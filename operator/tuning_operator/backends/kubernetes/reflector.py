@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -32,6 +33,7 @@ class Change(StrEnum):
 
 
 Listener = Callable[[Change, Object], None]
+_log = logging.getLogger(__name__)
 _BACK_OFF: Final = BackOff(longest=30.0)
 
 
@@ -55,6 +57,8 @@ class Reflector:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.resource = resource
+        self.trouble: ApiError | None = None
+        """Why the API server does not tell of these objects; None while it does."""
         self._client = client
         self._namespace = namespace
         self._labels = labels
@@ -128,6 +132,9 @@ class Reflector:
                 since = ""
             except ApiError as error:
                 self._on_restart(self.resource.plural, error.reason or type(error).__name__)
+                if self.trouble is None or str(error) != str(self.trouble):
+                    _log.warning("the watch of %s ended: %s", self.resource, error)
+                self.trouble = error
                 failures += 1
                 self._turned = self._clock()
                 await self._sleep(_BACK_OFF.pause(failures))
@@ -152,6 +159,7 @@ class Reflector:
 
     def _hear(self) -> None:
         self._heard = self._turned = self._clock()
+        self.trouble = None
 
     def _set(self, body: Object) -> None:
         key = key_of(body)
