@@ -41,11 +41,9 @@ def busybox_archive(
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for folder, mode in (("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("root", 0o700)):
             tar.addfile(_entry(folder, tarfile.DIRTYPE, mode))
-        _add_file(
-            tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n", 0o644
-        )
+        add_file(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n", 0o644)
         for program in (busybox, *programs):
-            _add_file(tar, f"bin/{program.name}", program.read_bytes(), 0o755)
+            add_file(tar, f"bin/{program.name}", program.read_bytes(), 0o755)
         for applet in applets:
             if applet != "busybox":
                 link = _entry(f"bin/{applet}", tarfile.SYMTYPE, 0o777)
@@ -133,9 +131,9 @@ def _write_archive(path: Path, names: Sequence[str], command: Sequence[str], lay
     manifest = [{"Config": name, "RepoTags": list(names), "Layers": [f"{digest}.tar"]}]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w") as tar:
-        _add_file(tar, name, content, 0o644)
-        _add_file(tar, f"{digest}.tar", layer, 0o644)
-        _add_file(tar, "manifest.json", json.dumps(manifest).encode(), 0o644)
+        add_file(tar, name, content, 0o644)
+        add_file(tar, f"{digest}.tar", layer, 0o644)
+        add_file(tar, "manifest.json", json.dumps(manifest).encode(), 0o644)
 
 
 def _architecture() -> str:
@@ -149,7 +147,8 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
     return entry
 
 
-def _add_file(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+def add_file(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+    """Add a file of that content, without an owner or a date."""
     entry = _entry(name, tarfile.REGTYPE, mode)
     entry.size = len(content)
     tar.addfile(entry, io.BytesIO(content))

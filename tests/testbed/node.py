@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.testbed import images, namespaces, packages
+from tests.testbed import images, namespaces, packages, product
 from tests.testbed.binaries import binaries
 from tests.testbed.certificates import Authority, Pair
 from tests.testbed.controlplane import BINARIES, ControlPlane, Shape, answers, launch
@@ -48,6 +48,11 @@ class Cluster(ControlPlane):
     def import_image(self, archive: Path, timeout: float = IMPORT_TIMEOUT) -> list[str]:
         """Load an OCI or Docker archive into the node; returns the names under which pods may use it."""
         return _import(self._node, archive, timeout)
+
+    def give_image(self, image: product.Image) -> str:
+        """Let pods use one of the project's own images; returns its name."""
+        product.give_image(self._node, _socket(self._node), image)
+        return image.name
 
     def set_gpus(self, count: int) -> None:
         """Advertise GPUs that are not there: scheduling and accounting see them, containers do not."""

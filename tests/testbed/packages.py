@@ -29,6 +29,7 @@ PACKAGE_OF = {
     "nsenter": "util-linux",
     "busybox": "busybox-static",
     "debootstrap": "debootstrap",
+    "buildah": "buildah",
 }
 NETWORK_PACKAGE = "containernetworking-plugins"
 NETWORK_PLUGINS = ("ptp", "host-local", "loopback")

@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from tests.testbed import packages, product
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.errors import TestbedError
 from tests.testbed.node import Cluster
-from tests.testbed.sizes import SIZES, Size
+from tests.testbed.sizes import SIZES
 
 FIXTURES = {"control_plane": "control-plane", "simulated_cluster": "simulated", "cluster": "cluster"}
 _SKIPPED = "test bed: "
@@ -39,10 +40,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     used = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     for size in (SIZES[FIXTURES[name]] for name in FIXTURES if name in used):
         if size.missing_reason() is None:
-            _prepare(size, session.config)
+            _prepare(size.name, size.prepare, session.config)
+    if "product_images" in used and SIZES["cluster"].missing_reason() is None:
+        _prepare("product_images", lambda: product.build_images(packages.runtime()), session.config)
 
 
-def _prepare(size: Size, config: pytest.Config) -> None:
+def _prepare(name: str, prepare: Callable[[], object], config: pytest.Config) -> None:
     handler = logging.StreamHandler(sys.__stderr__)
     logger = logging.getLogger("tests.testbed")
     level = logger.level
@@ -52,11 +55,11 @@ def _prepare(size: Size, config: pytest.Config) -> None:
     try:
         if capture:
             with capture.global_and_fixture_disabled():
-                size.prepare()
+                prepare()
         else:
-            size.prepare()
+            prepare()
     except TestbedError as error:
-        config.stash[_problems][size.name] = str(error)
+        config.stash[_problems][name] = str(error)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
@@ -99,6 +102,15 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     for plane in _run("cluster", pytestconfig):
         assert isinstance(plane, Cluster)
         yield plane
+
+
+@pytest.fixture(scope="session")
+def product_images(cluster: Cluster, pytestconfig: pytest.Config) -> dict[str, str]:
+    """The names under which pods of the cluster may use our own images, by target: operator and trainer."""
+    if problem := pytestconfig.stash[_problems].get("product_images"):
+        pytest.fail(f"{_SKIPPED}{problem}", pytrace=False)
+    built = product.build_images(packages.runtime())
+    return {target: cluster.give_image(image) for target, image in built.items()}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

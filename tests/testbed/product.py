@@ -1,0 +1,236 @@
+"""The project's own images: built from its Dockerfile, and given to nodes without a copy.
+
+buildah keeps each layer as a folder, which is what a node's overlay file systems are made of: a node gets the image's
+few kilobytes of metadata, and links to those folders as its snapshots. So five gigabytes of PyTorch are written once on
+a machine, a node has them in a second, and a change of our source makes one small new layer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tests.testbed.cache import BUILD_TIMEOUT, cache_folder, locked
+from tests.testbed.errors import TestbedError
+from tests.testbed.images import DEBIAN, add_file, debian_archive
+from tests.testbed.instance import instances
+from tests.testbed.namespaces import Namespaces
+from tests.testbed.packages import Runtime
+
+_LOG = logging.getLogger(__name__)
+REPOSITORY: Final = Path(__file__).parents[2]
+TARGETS: Final = ("operator", "trainer")
+_DEPENDENCIES: Final = ("requirements/operator.txt", "requirements/trainer.txt")
+_SOURCES: Final = (".dockerignore", "Dockerfile", "README.md", "operator", "pyproject.toml", "requirements", "trainer")
+_CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+_SECRET: Final = "/var/cache/certificates.pem"
+_DATE: Final = "315532800"
+_LINK_TIMEOUT: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer: the digest of its content, and the folder that holds it unpacked, as overlayfs wants it."""
+
+    digest: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in the builder's storage, from the lowest layer up."""
+
+    name: str
+    manifest: bytes
+    config: bytes
+    layers: tuple[Layer, ...]
+
+    def metadata(self) -> bytes:
+        """An OCI archive of everything but the layers."""
+        index = {
+            "schemaVersion": 2,
+            "manifests": [
+                {
+                    "mediaType": json.loads(self.manifest)["mediaType"],
+                    "digest": digest(self.manifest),
+                    "size": len(self.manifest),
+                    "annotations": {"io.containerd.image.name": self.name},
+                }
+            ],
+        }
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            add_file(tar, "oci-layout", b'{"imageLayoutVersion": "1.0.0"}', 0o644)
+            add_file(tar, "index.json", json.dumps(index).encode(), 0o644)
+            for content in (self.manifest, self.config):
+                add_file(tar, f"blobs/{digest(content).replace(':', '/')}", content, 0o644)
+        return archive.getvalue()
+
+
+def digest(content: bytes) -> str:
+    """The digest by which registries and runtimes know `content`."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def image_name(target: str) -> str:
+    """The full name of an image of ours, which manifests write as `tuning-{target}:dev`."""
+    return f"docker.io/library/tuning-{target}:dev"
+
+
+def build_images(runtime: Runtime) -> dict[str, Image]:
+    """Build what has changed since the last time, and return both images by their targets."""
+    builder = Builder(runtime)
+    with locked("product-images"):
+        return {target: builder.build(target) for target in TARGETS}
+
+
+def give_image(node: Namespaces, socket: Path, image: Image) -> None:
+    """Let pods of a node use an image, under its name, in a second and without a copy."""
+    control = [node.runtime.program("ctr"), f"--address={socket}", "--namespace=k8s.io"]
+    known = set(re.findall(r"^sha256:\S+", node.run([*control, "snapshots", "list"]), re.MULTILINE))
+    chain = ""
+    for layer in image.layers:
+        parent, chain = chain, digest(f"{chain} {layer.digest}".encode()) if chain else layer.digest
+        if chain not in known:
+            _link_layer(node, [*control, "snapshots"], layer, parent=parent, chain=chain)
+    with tempfile.NamedTemporaryFile(dir=node.instance.folder, suffix=".tar") as archive:
+        archive.write(image.metadata())
+        archive.flush()
+        node.run([*control, "images", "import", archive.name], timeout=_LINK_TIMEOUT)
+
+
+def _link_layer(node: Namespaces, snapshots: list[str], layer: Layer, *, parent: str, chain: str) -> None:
+    key = f"linked-{chain}"
+    node.run([*snapshots, "prepare", key, *([parent] if parent else [])])
+    mounts = node.run([*snapshots, "mounts", "/unused", key])
+    fresh = re.search(r"(?:upperdir=|-t bind )(?P<folder>/\S+?/snapshots/\d+/fs)\b", mounts)
+    if fresh is None:
+        raise TestbedError(f"no snapshot folder of our own in: {mounts}")
+    folder = Path(fresh["folder"])
+    folder.rmdir()
+    folder.symlink_to(layer.folder)
+    node.run([*snapshots, "commit", chain, key])
+
+
+class Builder:
+    """buildah with a storage of its own in the cache, one for each set of dependencies."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._storage = cache_folder() / "images" / f"built-{_key(*_DEPENDENCIES)}"
+
+    def build(self, target: str, *, anew: bool = False) -> Image:
+        """The image of one target of the Dockerfile; `anew` uses no layer that was built before."""
+        name = f"testbed.local/tuning-{target}:{_key(*_SOURCES)}{'-anew' if anew else ''}"
+        if anew or not self._has(name):
+            self._prepare()
+            _LOG.info("Building the image tuning-%s (minutes the first time, then seconds)", target)
+            cache = ["--no-cache"] if anew else []
+            self._run("build", *self._arguments(), *cache, f"--target={target}", f"--tag={name}", str(REPOSITORY))
+        return self._inspect(name, image_name(target))
+
+    def _arguments(self) -> list[str]:
+        uv_cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache/uv")
+        uv_cache.mkdir(parents=True, exist_ok=True)
+        arguments = [
+            "--layers",
+            "--network=host",
+            f"--timestamp={_DATE}",
+            f"--build-arg=BASE={DEBIAN}",
+            # What `make setup` has fetched is not fetched again.
+            f"--volume={uv_cache}:/build-cache/uv",
+            "--build-arg=UV_CACHE_DIR=/build-cache/uv",
+        ]
+        certificates = Path(os.environ.get("SSL_CERT_FILE") or _CERTIFICATES)
+        if certificates.is_file():
+            arguments += [f"--secret=id=certificates,src={certificates}", f"--build-arg=SSL_CERT_FILE={_SECRET}"]
+        return arguments
+
+    def _prepare(self) -> None:
+        """Drop what was built from other dependencies, unless a test bed may use it; have the base image."""
+        if not any(instance.size == "cluster" for instance in instances()):
+            for other in self._storage.parent.glob("built-*"):
+                if other != self._storage:
+                    shutil.rmtree(other)
+        if not self._has(DEBIAN):
+            self._run("pull", "--quiet", f"docker-archive:{debian_archive(self._runtime)}")
+
+    def _has(self, name: str) -> bool:
+        return any(name in (each.get("names") or ()) for each in json.loads(self._run("images", "--json")))
+
+    def _inspect(self, name: str, image: str) -> Image:
+        found = json.loads(self._run("inspect", "--type=image", name))
+        manifest, config = found["Manifest"].encode(), found["Config"].encode()
+        identity = json.loads(manifest)["config"]["digest"].removeprefix("sha256:")
+        if digest(config) != f"sha256:{identity}":
+            raise TestbedError(f"{name}: the storage holds another configuration than its manifest says")
+        records = {each["id"]: each for each in self._record("overlay-layers/layers.json")}
+        layer = next(each for each in self._record("overlay-images/images.json") if each["id"] == identity)["layer"]
+        folders: list[Path] = []
+        while layer:
+            folders.append(self._storage / "root/overlay" / layer / "diff")
+            layer = records[layer].get("parent")
+        digests = json.loads(config)["rootfs"]["diff_ids"]
+        if len(folders) != len(digests):
+            raise TestbedError(f"{name}: {len(folders)} layers in the storage, {len(digests)} in the configuration")
+        layers = tuple(Layer(one, folder) for one, folder in zip(digests, reversed(folders), strict=True))
+        return Image(image, manifest, config, layers)
+
+    def _record(self, file: str) -> list[dict[str, Any]]:
+        return list(json.loads((self._storage / "root" / file).read_text()))
+
+    def _run(self, verb: str, *arguments: str) -> str:
+        self._storage.mkdir(parents=True, exist_ok=True)
+        policy, registries = self._storage / "policy.json", self._storage / "registries.conf"
+        policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+        registries.write_text("")
+        # In a mount namespace of its own, so that nothing stays mounted whatever happens to it.
+        command = [
+            *(self._runtime.program("unshare"), "--mount", self._runtime.program("buildah")),
+            *(f"--root={self._storage / 'root'}", f"--runroot={self._storage / 'run'}", "--storage-driver=overlay"),
+            *(verb, *([f"--signature-policy={policy}"] if verb in ("build", "pull") else []), *arguments),
+        ]
+        environment = {
+            **self._runtime.environment,
+            "BUILDAH_ISOLATION": "chroot",
+            "CONTAINERS_REGISTRIES_CONF": str(registries),
+            "TMPDIR": str(self._storage),
+        }
+        answer = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_TIMEOUT,
+            check=False,
+            env=environment,
+        )
+        if answer.returncode:
+            raise TestbedError(
+                f"buildah {verb} failed with {answer.returncode}:\n{(answer.stdout + answer.stderr)[-3000:]}"
+            )
+        return answer.stdout
+
+
+def _key(*paths: str) -> str:
+    """A key of the content of files and folders of the repository."""
+    content = hashlib.sha256()
+    for path in paths:
+        top = REPOSITORY / path
+        files = sorted(top.rglob("*")) if top.is_dir() else [top]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts:
+                content.update(f"{file.relative_to(REPOSITORY)}\n{file.stat().st_size}\n".encode())
+                content.update(file.read_bytes())
+    return content.hexdigest()[:12]
