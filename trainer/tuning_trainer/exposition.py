@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,17 +91,14 @@ def _families(snapshot: Snapshot, standing: Standing) -> Iterator[Metric]:
 
 def _evaluations(values: Mapping[str, Evaluated], axis: str) -> Iterator[Metric]:
     """Say of every reported value where, when and with what it was measured; the counters have gone on since."""
-    for metric, text, told in (
+    told: tuple[tuple[str, str, Callable[[Evaluated], float | None]], ...] = (
         (names.METRIC_EVALUATION_STEP, "Step at which a reported metric was measured.", lambda one: one.step),
         (names.METRIC_EVALUATION_POSITION, "The same on the job's axis.", lambda one: one.beside.get(axis)),
         (names.METRIC_EVALUATION_TIME, "When it was measured, by the trial's clock.", lambda one: one.time),
-        (
-            names.METRIC_EVALUATION_LEARNING_RATE,
-            "Learning rate in force when it was measured.",
-            lambda one: one.learning_rate,
-        ),
-    ):
-        known = {name: number for name, newest in values.items() if (number := told(newest)) is not None}
+        (names.METRIC_EVALUATION_LEARNING_RATE, "Learning rate in force at that step.", lambda one: one.learning_rate),
+    )
+    for metric, text, tell in told:
+        known = {name: number for name, newest in values.items() if (number := tell(newest)) is not None}
         if known:
             family = GaugeMetricFamily(metric, text, labels=[names.LABEL_METRIC])
             for name, number in known.items():

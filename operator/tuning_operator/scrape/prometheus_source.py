@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -98,6 +99,7 @@ class PrometheusSource:
         namespace: Where the trials' pods run.
         access: The server that the operator was set up with, whose token may be sent to it.
         clock: Seconds since the epoch.
+        observe: Told of each question how many seconds it took, and whether it failed.
 
     Attributes: those of `source.Source`.
     """
@@ -113,6 +115,7 @@ class PrometheusSource:
         namespace: str,
         access: Access | None,
         clock: Callable[[], float],
+        observe: Callable[[float, bool], None] = lambda _seconds, _failed: None,
     ) -> None:
         self.trouble = ""
         self.reads_since = 0.0
@@ -121,6 +124,7 @@ class PrometheusSource:
         self._spec = spec
         self._namespace = namespace
         self._clock = clock
+        self._observe = observe
         metrics = PageReader(spec, attempt=0).wanted
         self._names = (*dict.fromkeys(f"{name}{end}" for name in metrics for end in ("", "_total")), *_EVALUATION)
 
@@ -187,8 +191,12 @@ class PrometheusSource:
 
     async def _ask(self, readers: Sequence[PrometheusReader], seconds: float) -> list[Series]:
         """Return the samples of the last `seconds`; of less where that is too much for one answer."""
+        question = f"{self._selector(readers, names=self._names)}[{math.ceil(seconds)}s]"
+        began, failed = time.perf_counter(), True
         try:
-            return await self._server.query(f"{self._selector(readers, names=self._names)}[{math.ceil(seconds)}s]")
+            found = await self._server.query(question)
+            failed = False
+            return found
         except TooMuch as error:
             if len(readers) > 1:
                 half = len(readers) // 2
@@ -197,6 +205,8 @@ class PrometheusSource:
                 raise
             _log.warning("%s; of the pod %s, only half as long ago is read", error, readers[0].place.pod)
             return await self._ask(readers, seconds / 2)
+        finally:
+            self._observe(time.perf_counter() - began, failed)
 
 
 def _batches(readers: Sequence[PrometheusReader], now: float) -> Iterator[tuple[Sequence[PrometheusReader], float]]:

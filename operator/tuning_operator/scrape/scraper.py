@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.scrape.fetch import Fetcher, Limits
 from tuning_operator.scrape.look import Look
+from tuning_operator.scrape.prometheus import LIMITS, Access
+from tuning_operator.scrape.prometheus_source import PrometheusSource
 from tuning_operator.scrape.reader import Identity, TrialReader
+from tuning_operator.scrape.source import Place, Source
 
 _WIDE: Final = 256
 _NARROW: Final = 32
@@ -27,6 +30,7 @@ class Scraper:
     Args:
         limits: What one request may cost.
         clock: Seconds since the epoch.
+        access: The Prometheus server that the operator was set up with.
         observe: Told of each look how many seconds it took, and whether it failed.
     """
 
@@ -35,9 +39,12 @@ class Scraper:
         *,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.time,
+        access: Access | None = None,
         observe: Callable[[float, bool], None] = lambda _seconds, _failed: None,
     ) -> None:
         self.fetcher: Final = Fetcher(limits)
+        self._servers = Fetcher(LIMITS)
+        self._access = access
         self._clock = clock
         self._observe = observe
         self._wide = asyncio.Semaphore(_WIDE)
@@ -45,12 +52,28 @@ class Scraper:
 
     async def __aenter__(self) -> Self:
         await self.fetcher.__aenter__()
+        await self._servers.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._servers.__aexit__(kind, error, trace)
         await self.fetcher.__aexit__(kind, error, trace)
+
+    def source(self, *, spec: TuningJobSpec, namespace: str) -> Source[Any]:
+        """Return what the trials of a job are read through, as its manifest says."""
+        if spec.metrics.prometheus is None:
+            return DirectSource(self, spec=spec)
+        return PrometheusSource(
+            self._servers,
+            settings=spec.metrics.prometheus,
+            spec=spec,
+            namespace=namespace,
+            access=self._access,
+            clock=self._clock,
+            observe=self._observe,
+        )
 
     def reader(self, *, url: str, spec: TuningJobSpec, attempt: int, seen: set[Identity] | None = None) -> TrialReader:
         """Return a reader for one attempt of one trial; its arguments are those of `TrialReader`."""
@@ -63,3 +86,30 @@ class Scraper:
             look = await reader.look(now=self._clock())
             self._observe(time.perf_counter() - began, look.error is not None)
             return look
+
+
+class DirectSource:
+    """Reads every trial of a job at its own address.
+
+    Attributes: those of `source.Source`.
+    """
+
+    remembers = False
+    trouble = ""
+    reads_since = 0.0
+
+    def __init__(self, scraper: Scraper, *, spec: TuningJobSpec) -> None:
+        self._scraper = scraper
+        self._spec = spec
+
+    def reader(self, place: Place) -> TrialReader:
+        """Return a reader of one attempt of one trial."""
+        return self._scraper.reader(url=place.url, spec=self._spec, attempt=place.attempt, seen=place.seen)
+
+    async def look(self, readers: Sequence[TrialReader]) -> list[Sequence[Look]]:
+        """Look at all trials at once."""
+        return [(look,) for look in await asyncio.gather(*map(self._scraper.look, readers))]
+
+    async def check(self) -> str | None:
+        """Return None: whether a trial answers is seen when it runs."""
+        return None

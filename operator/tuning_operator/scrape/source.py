@@ -1,16 +1,13 @@
-"""Where the metrics of a job's trials come from: from the trials themselves, or from a Prometheus server."""
+"""What a job's trials are read through: themselves (`scraper`), or a Prometheus server (`prometheus_source`)."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol, TypeVar
 
-from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.scrape.look import Look
-from tuning_operator.scrape.reader import Identity, TrialReader
-from tuning_operator.scrape.scraper import Scraper
+from tuning_operator.scrape.reader import Identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +36,10 @@ class Reader(Protocol):
         ...
 
 
-class Source(Protocol):
+R = TypeVar("R", bound=Reader)
+
+
+class Source(Protocol[R]):
     """Reads the trials of one job.
 
     Attributes:
@@ -53,38 +53,14 @@ class Source(Protocol):
     trouble: str
     reads_since: float
 
-    def reader(self, place: Place) -> Reader:
+    def reader(self, place: Place) -> R:
         """Return a reader of one attempt of one trial."""
         ...
 
-    async def look(self, readers: Sequence[Reader]) -> list[Sequence[Look]]:
+    async def look(self, readers: Sequence[R]) -> list[Sequence[Look]]:
         """Look through readers of this source at once; return for each what is new, oldest first. Never raises."""
         ...
 
     async def check(self) -> str | None:
         """Return why nothing could ever be read, before anything is started; None if all is well."""
         ...
-
-
-class DirectSource:
-    """Reads every trial at its own address."""
-
-    remembers = False
-    trouble = ""
-    reads_since = 0.0
-
-    def __init__(self, scraper: Scraper, *, spec: TuningJobSpec) -> None:
-        self._scraper: Final = scraper
-        self._spec: Final = spec
-
-    def reader(self, place: Place) -> TrialReader:
-        """Return a reader of one attempt of one trial."""
-        return self._scraper.reader(url=place.url, spec=self._spec, attempt=place.attempt, seen=place.seen)
-
-    async def look(self, readers: Sequence[TrialReader]) -> list[Sequence[Look]]:
-        """Look at all trials at once."""
-        return [(look,) for look in await asyncio.gather(*map(self._scraper.look, readers))]
-
-    async def check(self) -> str | None:
-        """Return None: whether a trial answers is seen when it runs."""
-        return None

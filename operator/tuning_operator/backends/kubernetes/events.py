@@ -66,6 +66,22 @@ def best_event(job: Object, best: TrialView, *, time: float) -> Object:
     )
 
 
+def source_event(job: Object, trouble: str, *, time: float) -> Object:
+    """Return the Event of a source of metrics that cannot be read any more, or (without trouble) again."""
+    return _event(
+        name=f"{name_of(job)}.{_short(job)}.metrics.{round(time * 1000)}",
+        about=job,
+        beside=None,
+        time=time,
+        kind="Warning" if trouble else "Normal",
+        action="Read",
+        reason="MetricsUnreadable" if trouble else "MetricsReadable",
+        note=f"{trouble}; until it can be read, nothing is decided and no trial is given up for its silence"
+        if trouble
+        else "the trials can be read again",
+    )
+
+
 def trial_event(trial: Object, kind: str, reason: str, message: str, *, time: float) -> Object:
     """Return the Event of something that the trial controller found."""
     digest = hashlib.sha256(f"{reason} {message}".encode()).hexdigest()[:10]

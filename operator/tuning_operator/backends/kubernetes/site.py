@@ -24,10 +24,12 @@ class Endpoint:
     Attributes:
         since: When the pod began, in seconds since the epoch; what its history tells of earlier belongs to earlier
             attempts. None if it is not known.
+        pod: Its name, by which a Prometheus server knows it.
     """
 
     url: str
     since: float | None = None
+    pod: str = ""
 
 
 async def _no_objection(_spec: TuningJobSpec, _trial: Object) -> str | None:

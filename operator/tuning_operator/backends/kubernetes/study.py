@@ -46,7 +46,7 @@ from tuning_operator.engine.events import (
     TrialEnded,
     TrialProposed,
 )
-from tuning_operator.errors import LogError, ManifestError
+from tuning_operator.errors import BackendError, LogError, ManifestError
 from tuning_operator.search.check import load_job
 
 _RECENT: Final = 60.0
@@ -156,6 +156,9 @@ class Study:
     async def _step(self, state: StudyState) -> float | None:
         """Do everything that is to be done now; return seconds until the next look, None if there is none."""
         site, engine, spec = self._site, state.engine, state.spec
+        if state.is_empty and (trouble := await state.source.check()):
+            await self._objects.reject("MetricsUnreadable", trouble)
+            raise BackendError(trouble)
         now = site.clock()
         if spec.suspend != engine.suspended and engine.finished is None:
             kind = JobSuspended if spec.suspend else JobResumed
@@ -168,7 +171,11 @@ class Study:
         is_due = now >= self._next_look
         if is_due:
             self._next_look = now + spec.metrics.interval.total_seconds()
+            had = state.source.trouble
             found += await news.look(site, state)
+            if bool(had) != bool(state.source.trouble):
+                self._objects.announce_source(state.source.trouble)
+        found += await news.look_back(site, state, touched)
         found += news.ends(site, state, touched)
         await self._tell(state, found)
         for event in engine.check(time=site.clock(), gpu_seconds=state.gpu_seconds if is_due else 0.0):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 
 from tuning_operator.api.trial import Desired
-from tuning_operator.backends.kubernetes.site import Endpoint, Site
+from tuning_operator.backends.kubernetes.site import Site
 from tuning_operator.backends.kubernetes.study_state import StudyState
 from tuning_operator.backends.kubernetes.watched import Watched
 from tuning_operator.engine.events import AttemptStarted, EndReason, Event, TrialEnded
-from tuning_operator.scrape.look import Look
 
 Events = list[tuple[int, list[Event]]]
 """Events by the number of their trial."""
@@ -61,29 +59,46 @@ def ends(site: Site, state: StudyState, touched: Iterable[str]) -> Events:
 
 async def look(site: Site, state: StudyState) -> Events:
     """Look at every running trial at once, and return what is new."""
-    engine = state.engine
-    targets: list[tuple[int, Watched, Endpoint, int]] = []
+    targets: list[tuple[int, Watched]] = []
     for number, body in state.bodies():
-        attempt = engine.trial(number).attempt
+        attempt = state.engine.trial(number).attempt
         endpoint = site.endpoint(body) if attempt else None
         if endpoint is not None:
-            targets.append((number, state.watched[number], endpoint, attempt))
-    looks: Sequence[Look] = await asyncio.gather(
-        *(watched.look(site.scraper, endpoint, attempt=attempt) for _, watched, endpoint, attempt in targets)
-    )
-    found: Events = []
-    for (number, watched, _, _), seen in zip(targets, looks, strict=True):
-        events = engine.observe(trial=number, observations=seen.observations, pulse=seen.pulse, time=site.clock())
-        found.append((number, events))
+            state.watched[number].reader_at(state.source, endpoint, attempt=attempt)
+            targets.append((number, state.watched[number]))
+    found = await _read(site, state, targets)
+    for _, watched in targets:
         await _judge_silence(site, state, watched)
+    return found
+
+
+async def look_back(site: Site, state: StudyState, touched: Iterable[str]) -> Events:
+    """Return what trials did between the last look and their end, where the source still knows it."""
+    if not state.source.remembers:
+        return []
+    ended = [number for number, body in state.bodies(touched) if (body.get("status") or {}).get("reason")]
+    return await _read(site, state, [(one, state.watched[one]) for one in ended if state.watched[one].reader])
+
+
+async def _read(site: Site, state: StudyState, targets: Sequence[tuple[int, Watched]]) -> Events:
+    engine = state.engine
+    found: Events = []
+    looks = await state.source.look([watched.reader for _, watched in targets])
+    for (number, watched), seen in zip(targets, looks, strict=True):
+        for look in map(watched.take, seen):
+            events = engine.observe(trial=number, observations=look.observations, pulse=look.pulse, time=site.clock())
+            found.append((number, events))
     return found
 
 
 async def _judge_silence(site: Site, state: StudyState, watched: Watched) -> None:
     """Give a trial up that reports nothing that could be judged."""
-    since = watched.log.attempts[-1].time if watched.log.attempts else None
+    source = state.source
+    if not watched.log.attempts or watched.has_spoken or watched.silent or source.trouble:
+        return
+    since = max(watched.log.attempts[-1].time, source.reads_since)
     patience = state.spec.metrics.first_within.total_seconds()
-    if since is None or watched.has_spoken or watched.silent or site.clock() - since < patience:
+    if site.clock() - since < patience:
         return
     why = await watched.explain()
     watched.silent = f"no usable metric within {patience:g} s: {why}"

@@ -10,7 +10,7 @@ from tuning_operator.api.trial import Desired
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes import job_status, labels
 from tuning_operator.backends.kubernetes.errors import AlreadyExists, NotFound
-from tuning_operator.backends.kubernetes.events import best_event, decision_event
+from tuning_operator.backends.kubernetes.events import best_event, decision_event, source_event
 from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
 from tuning_operator.backends.kubernetes.jobs import identity, owner
 from tuning_operator.backends.kubernetes.resources import TRIALS, TUNING_JOBS, Object
@@ -177,6 +177,10 @@ class StudyObjects:
         if decision.trial is not None and not belongs_to_job(decision):
             trial = self._site.trials.get(self._namespace, self.trial_name(decision.trial))
         self._site.post(decision_event(self.job, decision, trial=trial))
+
+    def announce_source(self, trouble: str) -> None:
+        """Tell people that the trials cannot be read, or can again."""
+        self._site.post(source_event(self.job, trouble, time=self._site.clock()))
 
     def announce_best(self, best: TrialView) -> None:
         """Tell people of a new best trial."""

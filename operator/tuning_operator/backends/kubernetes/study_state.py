@@ -21,6 +21,7 @@ class StudyState:
 
     Attributes:
         watched: The trials that have not ended, by number.
+        source: What they are read through.
         is_empty: Whether no trial was ever made.
     """
 
@@ -28,6 +29,7 @@ class StudyState:
         self.spec = spec
         self.engine = engine
         self.watched: dict[int, Watched] = {}
+        self.source = site.scraper.source(spec=spec, namespace=namespace)
         self._site = site
         self._namespace = namespace
         self._numbers: dict[str, int] = {}

@@ -19,8 +19,8 @@ from tuning_operator.engine.events import EndReason
 from tuning_operator.engine.results import reduce_values
 from tuning_operator.engine.wanted import Wanted
 from tuning_operator.scrape.look import Look
-from tuning_operator.scrape.reader import Identity, TrialReader
-from tuning_operator.scrape.scraper import Scraper
+from tuning_operator.scrape.reader import Identity
+from tuning_operator.scrape.source import Place, Reader, Source
 
 #: What the trial itself counts; pods of a Job all start with the same environment, so it is the same in each.
 POD_ATTEMPT = 1
@@ -34,6 +34,7 @@ class Watched:
         sent: Newest control revision that was sent.
         agreed: What was wanted, and how much was decided, when the spec was last compared.
         silent: Why it ends as MetricsUnavailable, once that is decided; empty before.
+        reader: Reads its newest attempt; None before the first look.
     """
 
     def __init__(self, log: TrialLog, spec: TuningJobSpec, *, uid: str) -> None:
@@ -46,7 +47,7 @@ class Watched:
         self.url: str | None = None
         self.trouble = ""
         self._spec = spec
-        self._reader: TrialReader | None = None
+        self.reader: Reader | None = None
         self._attempt = 0
         self._endpoint: Endpoint | None = None
         self._seen: set[Identity] = set()
@@ -62,18 +63,23 @@ class Watched:
         """Whether any evaluation of the objective was ever seen."""
         return self._newest is not None or bool(self.log.marks)
 
-    async def look(self, scraper: Scraper, endpoint: Endpoint, *, attempt: int) -> Look:
-        """Look once; observations and pulse carry the operator's count of attempts."""
-        if self._reader is None or self._endpoint != endpoint or self._attempt != attempt:
+    def reader_at(self, source: Source[Any], endpoint: Endpoint, *, attempt: int) -> Reader:
+        """Return what reads the trial where it runs now."""
+        if self.reader is None or self._endpoint != endpoint or self._attempt != attempt:
             self._endpoint, self._attempt, self.url, self._moved = endpoint, attempt, endpoint.url, None
-            self._reader = scraper.reader(url=endpoint.url, spec=self._spec, attempt=POD_ATTEMPT, seen=self._seen)
-        return self._told(await scraper.look(self._reader), endpoint.since, attempt)
+            known = [mark.time for mark in self.log.marks if mark.attempt == attempt]
+            since = known[-1] if known else endpoint.since
+            place = Place(url=endpoint.url, pod=endpoint.pod, attempt=POD_ATTEMPT, since=since, seen=self._seen)
+            self.reader = source.reader(place)
+        return self.reader
 
     async def explain(self) -> str:
         """Say for a person why nothing usable came."""
-        return self.trouble or ("it never answered" if self._reader is None else await self._reader.explain())
+        return self.trouble or ("it never answered" if self.reader is None else await self.reader.explain())
 
-    def _told(self, look: Look, since: float | None, attempt: int) -> Look:
+    def take(self, look: Look) -> Look:
+        """Take in a look; what is returned carries the operator's count of attempts."""
+        since, attempt = None if self._endpoint is None else self._endpoint.since, self._attempt
         observations = tuple(
             replace(one, attempt=attempt if since is None or one.time >= since else max(attempt - 1, 1))
             for one in look.observations
