@@ -29,6 +29,7 @@ import torch
 
 import tuning_trainer
 from trial_protocol.environment import TrialEnvironment
+from tuning_trainer.checkpoint_stores import FolderStore
 from tuning_trainer.client import Trial
 from tuning_trainer.loop import Training
 from tuning_trainer.optimizers import build_optimizer
@@ -113,7 +114,7 @@ def compare(kind: str, settings: TrainingSettings, device: torch.device, folder:
         trial = tuning_trainer.start(variables=environment.variables(), rank=0)
     with trial:
         turns = Turns(trial, bare(kind, settings, device), other_first=bare_first)
-        training = Training(task, settings, turns, device=device, directory=folder / "checkpoints")
+        training = Training(task, settings, turns, device=device, store=FolderStore(folder / "checkpoints"))
         wall, processor = time.perf_counter(), time.process_time()
         ended = training.run()
         wall = time.perf_counter() - wall - turns.pause_wall

@@ -23,7 +23,7 @@ import tuning_trainer
 from trial_protocol import names
 from trial_protocol.errors import ConfigurationError, ProtocolError
 from trial_protocol.result import Outcome
-from tuning_trainer.checkpoints import directory_of
+from tuning_trainer.checkpoint_stores import store_of
 from tuning_trainer.client import Trial
 from tuning_trainer.device import choose_device, set_threads
 from tuning_trainer.loop import Ended, Training
@@ -70,7 +70,7 @@ def _train(kind: TaskKind, parsed: argparse.Namespace, trial: Trial, ranks: Rank
     try:
         own = {"seed": trial.seed} if trial.active else {}
         settings = parse(kind.settings, {**_given(kind, parsed), **own, **trial.parameters})
-        directory = directory_of(trial.checkpoint_uri or parsed.checkpoint)
+        store = store_of(trial.checkpoint_uri or parsed.checkpoint)
         if not ranks.several:
             defer_compiler()
         set_threads(settings.threads)
@@ -79,7 +79,7 @@ def _train(kind: TaskKind, parsed: argparse.Namespace, trial: Trial, ranks: Rank
         task = kind.build(settings, device, rank=ranks.rank, world_size=ranks.world_size)
         settings = dataclasses.replace(settings, steps=_steps(settings, task, trial))
         show = _show if ranks.is_first else _say_nothing
-        return Training(task, settings, trial, device=device, directory=directory, ranks=ranks, show=show).run()
+        return Training(task, settings, trial, device=device, store=store, ranks=ranks, show=show).run()
     except ConfigurationError as error:
         return Ended(outcome=Outcome.CONFIGURATION_ERROR, step=0, values={}, message=str(error))
     except torch.OutOfMemoryError as error:

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from trial_protocol.control import message_from_json, message_to_json
 from trial_protocol.errors import ConfigurationError
 from trial_protocol.history import HistoryRecord
 from trial_protocol.result import Outcome
+from tuning_trainer.checkpoint_stores import MemoryStore, Store
 from tuning_trainer.checkpoints import Checkpoints
 from tuning_trainer.device import choose_precision
 from tuning_trainer.optimizers import build_optimizer, set_learning_rate
@@ -64,7 +64,7 @@ class Training:
         trial: TrialLink,
         *,
         device: torch.device,
-        directory: Path | None = None,
+        store: Store | None = None,
         ranks: Ranks | None = None,
         show: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
@@ -90,7 +90,7 @@ class Training:
         self._precision = choose_precision(settings.precision, device)
         self._unread: list[tuple[int, float, torch.Tensor, torch.Tensor | None]] = []
         self._read_at = clock()
-        self._checkpoints = Checkpoints(directory, writes=self._ranks.is_first)
+        self._checkpoints = Checkpoints(store or MemoryStore(), writes=self._ranks.is_first)
         self._saved_step, self._saved_at, self._save_seconds = -1, clock(), 0.0
         self.progress = Progress()
         self._lost_since: float | None = None

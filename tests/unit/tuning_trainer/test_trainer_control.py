@@ -11,6 +11,7 @@ from trial_protocol.environment import TrialEnvironment
 from trial_protocol.history import parse_history
 from trial_protocol.result import Outcome
 from tuning_trainer import start
+from tuning_trainer.checkpoint_stores import FolderStore
 from tuning_trainer.loop import Training
 from tuning_trainer.settings import parse
 from tuning_trainer.startup import defer_compiler
@@ -34,7 +35,7 @@ def test_a_signed_message_changes_the_learning_rate_and_the_trial_says_so(tmp_pa
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status in (200, 202, 204)
         training = Training(
-            Digits(settings, device), settings, trial, device=device, directory=tmp_path / "checkpoints"
+            Digits(settings, device), settings, trial, device=device, store=FolderStore(tmp_path / "checkpoints")
         )
         ended = training.run()
         with urllib.request.urlopen(f"{address}/metrics", timeout=10) as answer:

@@ -13,6 +13,7 @@ from trial_protocol.control import ControlMessage
 from trial_protocol.errors import ConfigurationError
 from trial_protocol.history import HistoryRecord
 from trial_protocol.result import Outcome
+from tuning_trainer.checkpoint_stores import FolderStore
 from tuning_trainer.loop import Ended, Training
 from tuning_trainer.optimizers import KINDS
 from tuning_trainer.settings import OPTIMIZERS, parse
@@ -101,7 +102,7 @@ def train(
         settings,
         trial,
         device=device,
-        directory=directory,
+        store=FolderStore(directory) if directory else None,
         clock=clock or (lambda: now[0]),
         sleep=sleep or pass_time,
     )

@@ -19,6 +19,7 @@ from trial_protocol import names
 from trial_protocol.environment import TrialEnvironment
 from trial_protocol.result import Outcome, TrialResult
 from tuning_trainer.__main__ import EXIT_INTERRUPTED, main
+from tuning_trainer.checkpoint_stores import FolderStore
 from tuning_trainer.checkpoints import Checkpoints
 from tuning_trainer.tasks import TASKS
 
@@ -68,7 +69,7 @@ def wait_for(process: subprocess.Popen[bytes], condition: Callable[[], bool]) ->
 
 
 def final_state(folder: Path) -> dict[str, object]:
-    state = Checkpoints(folder / "checkpoints").latest()
+    state = Checkpoints(FolderStore(folder / "checkpoints")).latest()
     assert state is not None
     return state
 
