@@ -7,6 +7,7 @@ two pods never write one checkpoint (docs/adr/0007).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -263,11 +264,21 @@ def _run(seen: Seen) -> Verdict:
     if len(running) >= job["spec"].get("parallelism", 1):
         return Verdict(state=State.RUNNING)
     last = look.newest_end(pods)
+    if last is not None and not running and not living and _is_about_to_end(job, pods, last):
+        return Verdict()
     if last is not None and not running:
         return Verdict(state=State.RESTARTING, message=f"{last.reason}: {last.message}", again=again)
     if living:
         return Verdict(state=State.STARTING, again=again)
     return Verdict(state=State.PENDING)
+
+
+def _is_about_to_end(job: Object, pods: Sequence[Sight], last: PodEnd) -> bool:
+    """Return whether the Job controller has no reason to make another pod, though it has not said so yet."""
+    if last.reason is EndReason.COMPLETED:
+        return True
+    failures = [end for end in look.ends(pods) if end.reason not in (EndReason.COMPLETED, EndReason.PREEMPTED)]
+    return len(failures) > job["spec"].get("backoffLimit", 0)
 
 
 def _make(seen: Seen) -> Verdict:

@@ -83,10 +83,9 @@ def pod_end(pod: Object, container: str) -> PodEnd | None:
     if outcome is Outcome.NON_FINITE:
         message = f"the loss is not finite any more; it is not tried again{said}"
         return PodEnd(reason=EndReason.NON_FINITE, message=message, final=True, result=result)
-    disruption = _condition(pod, "DisruptionTarget")
-    if disruption is not None:
-        why = f"{disruption.get('reason', 'disrupted')}: {disruption.get('message', '')}".rstrip(": ")
-        return PodEnd(reason=EndReason.PREEMPTED, message=f"the pod was disrupted ({why})", result=result)
+    disrupted = disruption(pod)
+    if disrupted is not None:
+        return PodEnd(reason=EndReason.PREEMPTED, message=disrupted, result=result)
     if state.get("reason") == "OOMKilled":
         return _out_of_memory(_memory_limit(pod, container), code, result)
     if outcome is Outcome.OUT_OF_MEMORY:
@@ -123,6 +122,15 @@ def _how(code: int | None) -> str:
         return f"was ended by {signal.Signals(code - 128).name}, which this operator did not send (exit code {code})"
     except ValueError:
         return f"ended with exit code {code}"
+
+
+def disruption(pod: Object) -> str | None:
+    """Return by whom a pod was or is being disrupted; None if by nobody."""
+    found = _condition(pod, "DisruptionTarget")
+    if found is None:
+        return None
+    why = f"{found.get('reason', 'disrupted')}: {found.get('message', '')}".rstrip(": ")
+    return f"the pod was disrupted ({why}); another one takes its place, and that is no failure"
 
 
 def never_starts(pod: Object) -> str | None:

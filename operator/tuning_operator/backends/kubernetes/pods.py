@@ -9,7 +9,7 @@ from typing import Final
 from tuning_operator.backends.kubernetes import labels
 from tuning_operator.backends.kubernetes.gpus import lifetime
 from tuning_operator.backends.kubernetes.jobs import container_name
-from tuning_operator.backends.kubernetes.outcome import PodEnd, pod_end
+from tuning_operator.backends.kubernetes.outcome import PodEnd, disruption, pod_end
 from tuning_operator.backends.kubernetes.resources import Object, name_of
 from tuning_operator.backends.kubernetes.sightings import Sight
 from tuning_operator.engine.events import EndReason
@@ -120,7 +120,7 @@ def newest_end(pods: Sequence[Sight]) -> PodEnd | None:
     if deleted and (end is None or end.reason is EndReason.FAILED):
         said = f" ({end.message})" if end is not None else ""
         message = f"pod {name_of(newest.pod)} was deleted, and not by this operator{said}"
-        return PodEnd(reason=EndReason.PREEMPTED, message=message)
+        return PodEnd(reason=EndReason.PREEMPTED, message=disruption(newest.pod) or message)
     return end
 
 

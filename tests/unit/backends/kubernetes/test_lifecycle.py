@@ -113,7 +113,14 @@ UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedul
         (seen(job=job(suspend=True)), {"state": State.QUEUED}),
         (seen(sight(phase="Pending", conditions=[UNSCHEDULABLE]), job=job()), {"state": State.UNSCHEDULABLE}),
         (seen(sight(phase="Pending", conditions=[UNSCHEDULABLE], age=1e6), job=job()), {"state": State.UNSCHEDULABLE}),
-        (seen(sight(code=1, phase="Failed"), job=job()), {"state": State.RESTARTING}),
+        (seen(sight(code=1, phase="Failed"), job=job(backoffLimit=1)), {"state": State.RESTARTING}),
+        # It ended, and the Job controller has not said so yet.
+        (seen(sight(code=1, phase="Failed"), job=job()), {"state": None, "end": None}),
+        (seen(sight(code=0, phase="Succeeded"), job=job()), {"state": None, "end": None}),
+        (
+            seen(sight(code=143, phase="Failed"), sight("b", code=1, phase="Failed", age=9), job=job(backoffLimit=1)),
+            {"state": State.RESTARTING},
+        ),
         (seen(sight(code=1, phase="Failed"), sight("q", age=5), job=job()), {"state": State.RUNNING}),
         (seen(sight(gone=True), job=job()), {"state": State.RESTARTING}),
         (seen(sight(going=10), job=job()), {"state": State.RESTARTING, "again": 20}),
@@ -248,6 +255,13 @@ def test_what_would_end_the_same_way_is_not_tried_again(pod: Sight, reason: EndR
     assert verdict.log_of == (None if reason is EndReason.COMPLETED else "p")
 
 
+def test_a_pod_on_its_way_out_says_who_disrupts_it() -> None:
+    evicted = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "m"}
+    verdict = judge(seen(sight(going=-5, conditions=[evicted]), job=job()))
+    assert verdict.state is State.RESTARTING
+    assert verdict.message.startswith("Preempted: the pod was disrupted (EvictionByEvictionAPI: m); another one")
+
+
 def test_a_pod_that_never_starts_is_not_left_with_its_gpu() -> None:
     assert judge(seen(sight(phase="Pending", waiting="ErrImageNeverPull"), job=job())).delete
 
@@ -284,7 +298,7 @@ def test_every_stop_reason_is_a_reason_of_an_end() -> None:
 
 
 def carry_on(before: Any, *pods: Sight, at: datetime = NOW, **fields: Any) -> dict[str, Any]:
-    given = seen(*pods, job=job(), status=before, now=at, **fields)
+    given = seen(*pods, job=job(backoffLimit=3), status=before, now=at, **fields)
     written = render_status(given, judge(given))
     return {**(before or {}), **(written or {})}
 
