@@ -34,6 +34,11 @@ class Timing:
     renew_within: float = 10.0
     pause: float = 2.0
 
+    @classmethod
+    def of(cls, duration: float) -> Timing:
+        """Return the usual proportions, client-go's, for a Lease that lasts so long."""
+        return cls(duration=duration, renew_within=duration * 2 / 3, pause=duration * 2 / 15)
+
 
 class Leadership:
     """The claim of one process to lead.

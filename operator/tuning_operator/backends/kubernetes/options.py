@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -44,6 +44,15 @@ class Options:
     log_format: LogFormat = LogFormat.TEXT
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, found {text}")
+        return int(text)
+
+    return parse
+
+
 def parse_options(arguments: Sequence[str]) -> Options:
     """Return the options of a command line; what it leaves out comes from the environment of a pod."""
     parser = argparse.ArgumentParser(prog="tuning-operator", description="Run the operator until it is told to end.")
@@ -61,6 +70,13 @@ def parse_options(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--lease", default=LEASE, help="name of the Lease")
     parser.add_argument(
+        "--lease-duration",
+        type=_at_least(3),
+        default=15,
+        metavar="SECONDS",
+        help="after which a standby takes over from a leader that has died (default: 15)",
+    )
+    parser.add_argument(
         "--identity",
         default=os.environ.get("POD_NAME") or f"{socket.gethostname()}-{uuid4().hex[:8]}",
         help="name of this process, which no other may have at the same time (default: $POD_NAME)",
@@ -74,7 +90,11 @@ def parse_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--kubeconfig", help="default: the pod's service account, or $KUBECONFIG")
     parser.add_argument("--probe-port", type=int, default=8080, help="port of /healthz, /readyz and /metrics")
     parser.add_argument(
-        "--metrics-trials", type=int, default=TRIALS_SHOWN, help="trials of each job with metrics of their own"
+        "--metrics-trials",
+        type=_at_least(0),
+        default=TRIALS_SHOWN,
+        metavar="NUMBER",
+        help=f"trials of each job with metrics of their own (default: {TRIALS_SHOWN})",
     )
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     parser.add_argument("--log-format", default=LogFormat.TEXT, choices=[str(one) for one in LogFormat])
@@ -90,7 +110,8 @@ def parse_options(arguments: Sequence[str]) -> Options:
         key_file=found.key_file,
         kubeconfig=found.kubeconfig,
         probes=("0.0.0.0", found.probe_port),
-        metrics_trials=max(found.metrics_trials, 0),
+        metrics_trials=found.metrics_trials,
+        timing=Timing.of(found.lease_duration),
         log_level=found.log_level,
         log_format=LogFormat(found.log_format),
     )
