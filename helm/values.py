@@ -247,6 +247,8 @@ class Values(Part):
     image: Image = Image()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """What the operator logs."""
+    log_format: Literal["text", "json"] = "text"
+    """How: a line for people, or an object for a log store."""
     extra_args: list[str] = []
     """More arguments of the operator; `tuning-operator --help` lists them."""
     extra_env: list[Variable] = []
