@@ -23,7 +23,7 @@ ARG SSL_CERT_FILE
 COPY operator operator
 RUN --mount=type=secret,id=certificates,target=/var/cache/certificates.pem \
     uv build --quiet --no-cache --wheel --out-dir dist --python /opt/tuning/bin/python --require-hashes --build-constraints dev.txt \
-    && uv pip install --quiet --no-cache --python /opt/tuning/bin/python --prefix staged --no-deps dist/*.whl \
+    && pip --python /opt/tuning/bin/python install --quiet --prefix staged --no-deps --no-index --no-compile dist/*.whl \
     && python3 -m compileall -q --invalidation-mode unchecked-hash staged/lib
 
 FROM wheel AS trainer-package
@@ -31,7 +31,7 @@ ARG SSL_CERT_FILE
 COPY trainer/tuning_trainer trainer/tuning_trainer
 RUN --mount=type=secret,id=certificates,target=/var/cache/certificates.pem \
     uv build --quiet --no-cache --wheel --out-dir dist --python /opt/tuning/bin/python --require-hashes --build-constraints dev.txt \
-    && uv pip install --quiet --no-cache --python /opt/tuning/bin/python --prefix staged --no-deps dist/*.whl \
+    && pip --python /opt/tuning/bin/python install --quiet --prefix staged --no-deps --no-index --no-compile dist/*.whl \
     && rm -r staged/bin \
     && python3 -m compileall -q --invalidation-mode unchecked-hash staged/lib
 

@@ -125,6 +125,7 @@ def _write_archive(path: Path, names: Sequence[str], command: Sequence[str], lay
             "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
         },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
+        "history": [{"created_by": "testbed"}],
     }
     content = json.dumps(config).encode()
     name = f"{hashlib.sha256(content).hexdigest()}.json"

@@ -17,6 +17,8 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -90,9 +92,28 @@ def image_name(target: str) -> str:
 
 def build_images(runtime: Runtime) -> dict[str, Image]:
     """Build what has changed since the last time, and return both images by their targets."""
-    builder = Builder(runtime)
-    with locked("product-images"):
-        return {target: builder.build(target) for target in TARGETS}
+    with locked("product-images"), builder(runtime) as ready:
+        return {target: ready.build(target) for target in TARGETS}
+
+
+@contextmanager
+def builder(runtime: Runtime, storage: Path | None = None) -> Iterator[Builder]:
+    """A builder of what the sources are now, however they change while it works.
+
+    Args:
+        runtime: Where buildah is.
+        storage: Where images are kept; the cache by default.
+    """
+    with tempfile.TemporaryDirectory(prefix="tuning-sources-") as folder:
+        for name in _SOURCES:
+            found, copy = REPOSITORY / name, Path(folder, name)
+            if found.is_dir():
+                shutil.copytree(found, copy, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(found, copy)
+        base = debian_archive(runtime).stem
+        kept = cache_folder() / "images" / f"built-{base}-{_key(Path(folder), *_DEPENDENCIES)}"
+        yield Builder(runtime, Path(folder), storage or kept)
 
 
 def give_image(node: Namespaces, socket: Path, image: Image) -> None:
@@ -126,18 +147,18 @@ def _link_layer(node: Namespaces, snapshots: list[str], layer: Layer, *, parent:
 class Builder:
     """buildah with a storage of its own in the cache, one for each set of dependencies."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, sources: Path, storage: Path) -> None:
         self._runtime = runtime
-        self._storage = cache_folder() / "images" / f"built-{_key(*_DEPENDENCIES)}"
+        self._sources = sources
+        self._storage = storage
 
-    def build(self, target: str, *, anew: bool = False) -> Image:
-        """The image of one target of the Dockerfile; `anew` uses no layer that was built before."""
-        name = f"testbed.local/tuning-{target}:{_key(*_SOURCES)}{'-anew' if anew else ''}"
-        if anew or not self._has(name):
+    def build(self, target: str) -> Image:
+        """The image of one target of the Dockerfile."""
+        name = f"testbed.local/tuning-{target}:{_key(self._sources, *_SOURCES)}"
+        if not self._has(name):
             self._prepare()
             _LOG.info("Building the image tuning-%s (minutes the first time, then seconds)", target)
-            cache = ["--no-cache"] if anew else []
-            self._run("build", *self._arguments(), *cache, f"--target={target}", f"--tag={name}", str(REPOSITORY))
+            self._run("build", *self._arguments(), f"--target={target}", f"--tag={name}", str(self._sources))
         return self._inspect(name, image_name(target))
 
     def _arguments(self) -> list[str]:
@@ -223,14 +244,12 @@ class Builder:
         return answer.stdout
 
 
-def _key(*paths: str) -> str:
-    """A key of the content of files and folders of the repository."""
+def _key(sources: Path, *names: str) -> str:
+    """A key of the content of files and folders."""
     content = hashlib.sha256()
-    for path in paths:
-        top = REPOSITORY / path
-        files = sorted(top.rglob("*")) if top.is_dir() else [top]
-        for file in files:
-            if file.is_file() and "__pycache__" not in file.parts:
-                content.update(f"{file.relative_to(REPOSITORY)}\n{file.stat().st_size}\n".encode())
+    for name in names:
+        for file in sorted((sources / name, *(sources / name).rglob("*"))):
+            if file.is_file():
+                content.update(f"{file.relative_to(sources)}\n{file.stat().st_size}\n".encode())
                 content.update(file.read_bytes())
     return content.hexdigest()[:12]
