@@ -231,6 +231,10 @@ async def test_nodes_of_one_trial_find_each_other_and_rank_0_tells(here: World) 
     pods = await here.until("two pods", lambda: len(found := here.pods_of(name)) == 2 and found)
     service = await here.client.get(SERVICES, namespace=here.namespace, name=name)
     assert service["spec"]["clusterIP"] == "None"
+    await here.client.delete(SERVICES, namespace=here.namespace, name=name)
+    await here.until("it is told", lambda: [one for one in here.told if "Service was deleted" in one[2]])
+    again = await here.client.get(SERVICES, namespace=here.namespace, name=name)
+    assert again["metadata"]["uid"] != service["metadata"]["uid"]
     first, second = sorted(pods, key=name_of)
     await here.start(first)
     await here.becomes(name, "Starting" if here.state(name) == "Starting" else "Unschedulable")
@@ -318,6 +322,17 @@ async def test_what_an_earlier_trial_of_the_name_left_is_not_taken_for_its_own(h
     await here.until("a new pod", lambda: [p for p in here.pods_of(name) if name_of(p) != name_of(pod)])
     await here.settle()
     assert here.of(name).get("reason") is None
+
+
+async def test_what_cannot_be_better_the_next_time_is_not_tried_again(here: World) -> None:
+    await here.study(retries=3)
+    name, pod = await running(here)
+    await here.end(pod, 137, reason="OOMKilled")
+    status = await here.becomes(name, "OutOfMemory")
+    assert "it is not tried again" in status["message"]
+    # The Job would make another pod, so it goes, and its pod with it.
+    await here.until("its Job is gone", lambda: here.job(name) is None and not here.pods_of(name), 30)
+    assert here.calls["create", "jobs"] == 1
 
 
 async def test_a_dry_run_says_what_a_template_lacks(here: World) -> None:

@@ -14,8 +14,8 @@ from tests.testbed.controlplane import ControlPlane
 from tuning_operator.backends.kubernetes import labels
 from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.reflector import Reflector
-from tuning_operator.backends.kubernetes.resources import JOBS, PODS, TRIALS, TUNING_JOBS, Object, name_of
-from tuning_operator.backends.kubernetes.sightings import trim_pod
+from tuning_operator.backends.kubernetes.resources import JOBS, PODS, SERVICES, TRIALS, TUNING_JOBS, Object, name_of
+from tuning_operator.backends.kubernetes.sightings import trim_pod, trim_service
 from tuning_operator.backends.kubernetes.trial_controller import TrialController
 
 OURS = f"app.kubernetes.io/managed-by={labels.MANAGED_BY}"
@@ -47,7 +47,8 @@ class World:
         self.tuning_jobs = Reflector(client, TUNING_JOBS, **watch)
         self.jobs = Reflector(client, JOBS, labels=OURS, **watch)
         self.pods = Reflector(client, PODS, labels=OURS, trim=trim_pod, **watch)
-        self.reflectors = (self.trials, self.tuning_jobs, self.jobs, self.pods)
+        self.services = Reflector(client, SERVICES, labels=OURS, trim=trim_service, **watch)
+        self.reflectors = (self.trials, self.tuning_jobs, self.jobs, self.pods, self.services)
         self.controller = self.another_controller()
         for reflector in self.reflectors:
             reflector.listen(lambda *_: self._changed.set())
@@ -58,6 +59,7 @@ class World:
             trials=self.trials,
             jobs=self.jobs,
             pods=self.pods,
+            services=self.services,
             tuning_jobs=self.tuning_jobs,
             public_key="PEM",
             clock=self.clock,

@@ -32,7 +32,7 @@
 # by which the nodes of a trial over several find each other
 - apiGroups: [""]
   resources: ["services"]
-  verbs: ["create", "patch"]
+  verbs: ["list", "watch", "create", "patch"]
 # decisions in kubectl describe
 - apiGroups: ["events.k8s.io"]
   resources: ["events"]

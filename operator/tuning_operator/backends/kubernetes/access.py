@@ -45,7 +45,7 @@ RIGHTS: Final = (
     Right(
         group="",
         resource="services",
-        verbs=("create", "patch"),
+        verbs=("list", "watch", "create", "patch"),
         why="by which the nodes of a trial over several find each other",
     ),
     Right(group="events.k8s.io", resource="events", verbs=("create",), why="decisions in kubectl describe"),

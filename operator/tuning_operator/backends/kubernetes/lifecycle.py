@@ -58,6 +58,7 @@ class Seen:
         spec: Of its TuningJob; None while that is not there, or is going.
         job: Its Job; None without one.
         pods: Its pods, of all its Jobs, those that are gone too.
+        has_service: Its headless Service is there; without several nodes it needs none.
     """
 
     trial: Object
@@ -65,6 +66,7 @@ class Seen:
     job: Object | None
     pods: tuple[Sight, ...]
     now: datetime
+    has_service: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,7 @@ class Verdict:
         state: What the Trial does; None where nothing new is to be said.
         end: How it is over.
         create: Make the Job, and over several nodes the Service.
+        serve: Make the Service again, by which the nodes of a Job that is there find each other.
         delete: Delete the Job, in the foreground.
         log_of: Pod whose last lines of output belong to the message.
         again: Seconds after which to look again though nothing has changed.
@@ -84,6 +87,7 @@ class Verdict:
     message: str = ""
     end: PodEnd | None = None
     create: bool = False
+    serve: bool = False
     delete: bool = False
     log_of: str | None = None
     again: float | None = None
@@ -115,7 +119,7 @@ def judge(seen: Seen) -> Verdict:
             verdict = _free(seen, State.PAUSING)
             return verdict or Verdict(state=State.PAUSED)
         case Desired.RUNNING:
-            return _run(seen)
+            return replace(_run(seen), serve=_misses_service(seen))
 
 
 def recorded_end(trial: Object) -> str | None:
@@ -278,7 +282,14 @@ def _is_about_to_end(job: Object, pods: Sequence[Sight], last: PodEnd) -> bool:
     if last.reason is EndReason.COMPLETED:
         return True
     failures = [end for end in look.ends(pods) if end.reason not in (EndReason.COMPLETED, EndReason.PREEMPTED)]
-    return len(failures) > job["spec"].get("backoffLimit", 0)
+    return len(failures) > int(job["spec"].get("backoffLimit", 0))
+
+
+def _misses_service(seen: Seen) -> bool:
+    job = seen.job
+    return (
+        job is not None and not _is_going(job) and int(job["spec"].get("parallelism", 1)) > 1 and not seen.has_service
+    )
 
 
 def _make(seen: Seen) -> Verdict:

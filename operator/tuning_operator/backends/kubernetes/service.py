@@ -22,8 +22,17 @@ from tuning_operator.backends.kubernetes.errors import Forbidden, NotFound
 from tuning_operator.backends.kubernetes.events import EventPoster, trial_event
 from tuning_operator.backends.kubernetes.meters import WorkMeters
 from tuning_operator.backends.kubernetes.reflector import Reflector
-from tuning_operator.backends.kubernetes.resources import JOBS, PODS, TRIALS, TUNING_JOBS, Object, key_of, name_of
-from tuning_operator.backends.kubernetes.sightings import trim_pod
+from tuning_operator.backends.kubernetes.resources import (
+    JOBS,
+    PODS,
+    SERVICES,
+    TRIALS,
+    TUNING_JOBS,
+    Object,
+    key_of,
+    name_of,
+)
+from tuning_operator.backends.kubernetes.sightings import trim_pod, trim_service
 from tuning_operator.backends.kubernetes.site import Endpoint, Site
 from tuning_operator.backends.kubernetes.snapshot import CacheState, Snapshot
 from tuning_operator.backends.kubernetes.studies import Studies
@@ -65,13 +74,17 @@ class Service:
         self.trials: Final = Reflector(client, TRIALS, namespace=namespace, on_restart=told)
         self.jobs: Final = Reflector(client, JOBS, namespace=namespace, labels=OURS, on_restart=told)
         self.pods: Final = Reflector(client, PODS, namespace=namespace, labels=OURS, trim=trim_pod, on_restart=told)
-        self.reflectors: Final = (self.tuning_jobs, self.trials, self.jobs, self.pods)
+        self.services: Final = Reflector(
+            client, SERVICES, namespace=namespace, labels=OURS, trim=trim_service, on_restart=told
+        )
+        self.reflectors: Final = (self.tuning_jobs, self.trials, self.jobs, self.pods, self.services)
         self.events: Final = EventPoster(client, instance=instance)
         self.controller: Final = TrialController(
             client,
             trials=self.trials,
             jobs=self.jobs,
             pods=self.pods,
+            services=self.services,
             tuning_jobs=self.tuning_jobs,
             public_key=keys.public_pem,
             notify=self._notify,
@@ -172,7 +185,8 @@ class Service:
 
     async def _objection(self, spec: TuningJobSpec, trial: Object) -> str | None:
         body = {**trial, "metadata": {**trial["metadata"], "uid": _ANY_UID}}
-        return await dry_run_job(self._client, spec, trial=body, public_key=self._keys.public_pem, queue={})
+        queue = self.controller.passed_labels(trial)
+        return await dry_run_job(self._client, spec, trial=body, public_key=self._keys.public_pem, queue=queue)
 
     def _notify(self, trial: Object, kind: str, reason: str, message: str) -> None:
         self.events.post(trial_event(trial, kind, reason, message, time=time.time()))

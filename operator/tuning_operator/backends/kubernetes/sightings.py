@@ -82,6 +82,11 @@ def trial_of(body: Object) -> Key | None:
     return (metadata["namespace"], name) if name else None
 
 
+def trim_service(service: Object) -> Object:
+    """Return what is read of a Service: that it is there, and whose it is."""
+    return {"metadata": {key: value for key, value in service["metadata"].items() if key in _METADATA}}
+
+
 def trim_pod(pod: Object) -> Object:
     """Return what is read of a pod; a cache of thousands holds no more."""
     spec = pod.get("spec") or {}

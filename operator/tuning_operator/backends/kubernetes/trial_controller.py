@@ -60,7 +60,7 @@ class TrialController:
     """Reconciles Trials; `run` needs the reflectors to run beside it.
 
     Args:
-        jobs, pods: Caches of what carries the label ``app.kubernetes.io/managed-by=tuning-operator``.
+        jobs, pods, services: Caches of what carries the label ``app.kubernetes.io/managed-by=tuning-operator``.
         public_key: PEM of the key that control messages are signed with; goes into the pods.
         clock: The time of day.
         queue: Of keys (namespace, name); its depth and age are worth watching.
@@ -73,6 +73,7 @@ class TrialController:
         trials: Reflector,
         jobs: Reflector,
         pods: Reflector,
+        services: Reflector,
         tuning_jobs: Reflector,
         public_key: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -87,6 +88,7 @@ class TrialController:
         self._trials = trials
         self._jobs = jobs
         self._pods = pods
+        self._services = services
         self._tuning_jobs = tuning_jobs
         self._public_key = public_key
         self._clock = clock
@@ -94,17 +96,18 @@ class TrialController:
         self._observe = observe
         self._workers = workers
         self._parsed: dict[Key, _Parsed] = {}
-        for reflector in (trials, jobs, pods, tuning_jobs):
+        for reflector in (trials, jobs, pods, services, tuning_jobs):
             for body in reflector.objects.values():
                 self._hear(reflector, Change.ADDED, body)
         trials.listen(lambda change, body: self._hear(trials, change, body))
         jobs.listen(lambda change, body: self._hear(jobs, change, body))
         pods.listen(lambda change, body: self._hear(pods, change, body))
+        services.listen(lambda change, body: self._hear(services, change, body))
         tuning_jobs.listen(lambda change, body: self._hear(tuning_jobs, change, body))
 
     async def run(self) -> None:
         """Reconcile until cancelled, from the moment that all caches are complete."""
-        for reflector in (self._tuning_jobs, self._trials, self._jobs, self._pods):
+        for reflector in (self._tuning_jobs, self._trials, self._jobs, self._pods, self._services):
             await reflector.wait_synced()
         await self.queue.run(self._observed, workers=self._workers, on_error=self._failed)
 
@@ -135,6 +138,10 @@ class TrialController:
         await self._say(seen, verdict)
         if verdict.create:
             await self._create(seen)
+        if verdict.serve:
+            await self._serve(trial)
+            message = "its Service was deleted, and not by this operator; it is made again"
+            self._notify(trial, "Warning", str(State.RECREATING), message)
         if verdict.delete and seen.job is not None:
             await self._delete(seen.job)
         if verdict.again is not None:
@@ -143,7 +150,7 @@ class TrialController:
     def _look(self, trial: Object) -> Seen:
         """Return what is this Trial's; what an earlier Trial of its name left behind is not."""
         key = key_of(trial)
-        job = self._jobs.get(*key)
+        job, service = self._jobs.get(*key), self._services.get(*key)
         born = trial["metadata"]["creationTimestamp"]
         return Seen(
             trial=trial,
@@ -151,6 +158,7 @@ class TrialController:
             job=job if job is not None and _owned_by(job, trial) else None,
             pods=tuple(sight for sight in self.sightings.of(key) if sight.pod["metadata"]["creationTimestamp"] >= born),
             now=self._clock(),
+            has_service=service is not None and _owned_by(service, trial),
         )
 
     async def _say(self, seen: Seen, verdict: Verdict) -> None:
@@ -189,9 +197,9 @@ class TrialController:
         assert spec is not None
         namespace, name = key_of(trial)
         try:
-            job = render_job(trial, spec=spec, public_key=self._public_key, queue=self._passed_labels(trial))
+            job = render_job(trial, spec=spec, public_key=self._public_key, queue=self.passed_labels(trial))
             if spec.trial.nodes > 1:
-                await self._client.apply(SERVICES, render_service(trial))
+                await self._serve(trial)
             self._jobs.learn(await self._client.create(JOBS, job))
         except AlreadyExists:
             found = await self._client.get(JOBS, namespace=namespace, name=name)
@@ -210,6 +218,9 @@ class TrialController:
                 raise
             end = PodEnd(reason=EndReason.CONFIGURATION_ERROR, message=f"its Job is not valid: {error}")
             await self._say(seen, Verdict(end=end))
+
+    async def _serve(self, trial: Object) -> None:
+        self._services.learn(await self._client.apply(SERVICES, render_service(trial)))
 
     async def _delete(self, job: Object) -> None:
         metadata = job["metadata"]
@@ -281,7 +292,8 @@ class TrialController:
             known = self._parsed[key] = _Parsed(uid=uid, generation=generation, spec=spec)
         return known.spec
 
-    def _passed_labels(self, trial: Object) -> dict[str, str]:
+    def passed_labels(self, trial: Object) -> dict[str, str]:
+        """Return the labels of a Trial's TuningJob that its Job gets too."""
         body = self._tuning_jobs.get(trial["metadata"]["namespace"], trial["spec"]["job"])
         found = (body or {}).get("metadata", {}).get("labels") or {}
         return {name: found[name] for name in labels.PASSED_LABELS if name in found}

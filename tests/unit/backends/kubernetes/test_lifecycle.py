@@ -78,13 +78,20 @@ def result(outcome: Outcome, **fields: Any) -> str:
 
 
 def seen(
-    *pods: Sight, job: Any = None, status: Any = None, known: bool = True, now: datetime = NOW, **wanted: Any
+    *pods: Sight,
+    job: Any = None,
+    status: Any = None,
+    known: bool = True,
+    now: datetime = NOW,
+    has_service: bool = True,
+    **wanted: Any,
 ) -> Seen:
     body = trial(**wanted)
     body["metadata"]["generation"] = 1
     if status:
         body["status"] = status
-    return Seen(trial=body, spec=spec(retries=0) if known else None, job=job, pods=pods, now=now)
+    wanted_by = spec(retries=0) if known else None
+    return Seen(trial=body, spec=wanted_by, job=job, pods=pods, now=now, has_service=has_service)
 
 
 def recorded(state: str, **fields: Any) -> dict[str, Any]:
@@ -253,6 +260,21 @@ def test_what_would_end_the_same_way_is_not_tried_again(pod: Sight, reason: EndR
     assert verdict.end is not None
     assert verdict.end.reason is reason
     assert verdict.log_of == (None if reason is EndReason.COMPLETED else "p")
+
+
+@pytest.mark.parametrize(
+    ("given", "serve"),
+    [
+        (seen(job=job(nodes=2)), False),
+        (seen(job=job(nodes=2), has_service=False), True),
+        (seen(job=job(), has_service=False), False),
+        (seen(job=job(nodes=2, going=True), has_service=False), False),
+        (seen(has_service=False), False),
+        (seen(job=job(nodes=2), has_service=False, desired="Paused"), False),
+    ],
+)
+def test_nodes_that_could_not_find_each_other_get_their_service_again(given: Seen, serve: bool) -> None:
+    assert judge(given).serve is serve
 
 
 def test_a_pod_on_its_way_out_says_who_disrupts_it() -> None:
