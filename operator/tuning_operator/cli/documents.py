@@ -97,7 +97,7 @@ def decision_document(decision: Decision) -> Document:
         "reason": decision.reason,
         "fraction": decision.fraction,
         "sentence": decision.sentence,
-        "inputs": {name: encode_number(value) for name, value in decision.inputs.items()},
+        "inputs": {name: encode_number(value) for name, value in reading.numbers(decision)},
         "compared": decision.compared,
         "saved": decision.saved,
         "revision": decision.revision,

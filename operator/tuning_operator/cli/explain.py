@@ -84,7 +84,7 @@ def _story(view: JobView, decision: Decision) -> list[str]:
     else:
         lines = [f"{place}  {decision.rule} would have {words.would(decision)}: {decision.sentence}"]
         lines.append(f"           Nothing was done: {why_not_enforced(view, decision)}.")
-    numbers = [f"{name} {words.number(value)}" for name, value in decision.inputs.items()]
+    numbers = [f"{name} {words.number(value)}" for name, value in reading.numbers(decision)]
     if decision.compared:
         numbers.append(f"compared with {words.count(decision.compared, 'trial')}")
     if reading.changes_learning_rate(decision):

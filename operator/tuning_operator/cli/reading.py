@@ -83,6 +83,11 @@ def decisions_on(view: JobView, trial: int) -> list[Decision]:
     return sorted((one for one in view.decisions if one.trial == trial), key=lambda one: one.sequence)
 
 
+def numbers(decision: Decision) -> list[tuple[str, float]]:
+    """Return the numbers behind a decision by name: objects on a cluster know no other order."""
+    return sorted(decision.inputs.items())
+
+
 def changes_learning_rate(decision: Decision) -> bool:
     """Whether the decision steers rather than stops."""
     return decision.action in _CONTROL

@@ -89,7 +89,7 @@ class TrialLog:
                 sequence=spec.get("sequence", 0),
                 time=float(spec.get("proposedAt", "0.0")),
                 trial=number,
-                parameters={name: _typed(value, parameters.get(name)) for name, value in spec["parameters"].items()},
+                parameters=_in_order(spec["parameters"], parameters),
                 seed=spec["seed"],
                 role=Role(spec.get("role", Role.SEARCH)),
                 audited=spec.get("audited", False),
@@ -196,6 +196,13 @@ class TrialLog:
         if self.end is not None:
             out["end"] = _write_end(self.end)
         return out
+
+
+def _in_order(values: Mapping[str, Scalar], parameters: Mapping[str, Parameter]) -> dict[str, Scalar]:
+    """Return a configuration in the order of the search space: an API server keeps a map by its keys' order."""
+    known = [name for name in parameters if name in values]
+    others = [name for name in values if name not in parameters]
+    return {name: _typed(values[name], parameters.get(name)) for name in (*known, *others)}
 
 
 def _typed(value: Scalar, parameter: Parameter | None) -> Scalar:

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from tuning_operator.backends.kubernetes import labels
 from tuning_operator.backends.kubernetes.client import Client
-from tuning_operator.backends.kubernetes.errors import ApiError, NotFound
+from tuning_operator.backends.kubernetes.errors import ApiError, Forbidden, NotFound
 from tuning_operator.backends.kubernetes.job_view import view_objects
 from tuning_operator.backends.kubernetes.resources import TRIALS, TUNING_JOBS, Object, key_of, name_of
 from tuning_operator.backends.kubernetes.retries import Retries
@@ -146,6 +146,11 @@ class ClusterJobs:
                 kubeconfig=self.place.kubeconfig, context=self.place.context, retries=_RETRIES, timeout=_TIMEOUT
             )
             async with client:
-                yield client
+                try:
+                    yield client
+                except Forbidden:
+                    if not await client.served(group=TUNING_JOBS.group, version=TUNING_JOBS.version):
+                        raise trouble.not_installed(self.place) from None
+                    raise
         except ApiError as error:
             raise trouble.explain(error, self.place) from None

@@ -35,7 +35,7 @@ def not_installed(place: Place) -> BackendError:
     """Return what to say where nobody knows what a TuningJob is."""
     return BackendError(
         f"{place.cluster} knows no TuningJobs ({GROUP}): the operator is not installed there. Install it with its "
-        "chart: helm install tuning-operator helm/tuning-operator --namespace tuning-operator --create-namespace"
+        "chart: helm install tuning-operator helm/tuning-operator --namespace tuning-system --create-namespace"
     )
 
 

@@ -165,7 +165,7 @@ def _decision_rows(view: JobView) -> list[list[Cell]]:
     rows = []
     for decision in sorted(view.decisions, key=lambda one: one.sequence):
         seconds = decision.time - view.started if view.started is not None else 0.0
-        numbers = "; ".join(f"{name} {words.number(value)}" for name, value in decision.inputs.items())
+        numbers = "; ".join(f"{name} {words.number(value)}" for name, value in reading.numbers(decision))
         done = words.deed(decision) if decision.enforced else f"nothing ({why_not_enforced(view, decision)})"
         rows.append(
             [
