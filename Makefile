@@ -63,14 +63,15 @@ typecheck: setup ## mypy, strict
 	$(BIN)/mypy --package tests.testbed --package helm
 
 .PHONY: generate
-generate: setup ## Write what follows from the code: the CRDs, the chart's parts and the page of metrics
+generate: setup ## Write what follows from the code: the CRDs, the chart's parts, the pages of the API and of the metrics
 	$(BIN)/python -m tuning_operator.api.crds crds
+	$(BIN)/python -m tuning_operator.api.reference docs/api-reference.md
 	$(BIN)/python -m helm.generate
 	$(BIN)/python -m tuning_operator.backends.kubernetes.metrics_page docs/operator-metrics.md
 
 .PHONY: verify
 verify: generate ## Regenerate everything that is generated; fail on any difference
-	git diff --exit-code -- crds helm docs/operator-metrics.md
+	git diff --exit-code -- crds helm docs/api-reference.md docs/operator-metrics.md
 
 .PHONY: images
 images: ## Build both images; BASE=, TAG=, PREFIX=, PLATFORM=, BUILDER=docker|podman|buildah

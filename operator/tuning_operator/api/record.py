@@ -82,14 +82,19 @@ class RecordedMark(Manifest):
     mark: Annotated[int, Field(ge=1, le=64)]
     """Which fixed part of the schedule: mark / 50."""
     value: Number
+    """The loss at the mark."""
     best: Number
     """Least finite value up to here."""
     mean: Number
     """Mean of the values at all marks up to here."""
     learning_rate: Number | None = None
+    """Learning rate that was in force."""
     attempt: int = 1
+    """Start of the trial that it was seen in."""
     sequence: Sequence = 0
+    """Position in the job's log."""
     time: Number = "0.0"
+    """Seconds since the epoch."""
 
 
 class RecordedAttempt(Manifest):
@@ -98,15 +103,20 @@ class RecordedAttempt(Manifest):
     attempt: int
     """Which start of the trial, from 1."""
     sequence: Sequence
+    """Position in the job's log."""
     time: Number
+    """Seconds since the epoch."""
 
 
 class RecordedAlarm(Manifest):
     """What a monitor saw between the marks."""
 
     sequence: Sequence
+    """Position in the job's log."""
     time: Number
+    """Seconds since the epoch."""
     attempt: int
+    """Start of the trial that it was seen in."""
     rule: Name
     """Rule whose monitor it was."""
     alarm: Name
@@ -121,17 +131,25 @@ class RecordedEnd(Manifest):
     """How the trial is over, as the engine was told."""
 
     sequence: Sequence
+    """Position in the job's log."""
     time: Number
+    """Seconds since the epoch."""
     attempt: int
+    """Last start of the trial."""
     reason: Annotated[str, Field(max_length=64)]
+    """Why it ended."""
     value: Number | None = None
     """The objective, reduced as the job asks."""
     fraction: Number
     """How much of the schedule was trained."""
     compute_seconds: Number
+    """Seconds that its pods ran."""
     gpu_seconds: Number | None = None
+    """Seconds times GPUs held."""
     checkpoint: Annotated[str, Field(max_length=MAX_CHECKPOINT)] | None = None
+    """Its newest checkpoint."""
     message: Annotated[str, Field(max_length=MAX_MESSAGE)] | None = None
+    """What is to be said of its end."""
 
 
 class JobRecord(Manifest):
@@ -140,8 +158,11 @@ class JobRecord(Manifest):
     kind: Literal[
         "JobStarted", "LimitReached", "SpaceExhausted", "JobSuspended", "JobResumed", "JobCancelled", "Decision"
     ]
+    """What happened."""
     sequence: Sequence
+    """Position in the job's log."""
     time: Number
+    """Seconds since the epoch."""
     fixed: Annotated[
         Mapping[Annotated[str, Field(max_length=63)], Annotated[str, Field(max_length=128)]], Field(max_length=8)
     ] = Field(default_factory=dict)

@@ -94,6 +94,7 @@ class TrialStatus(Manifest):
     """What is."""
 
     observed_generation: int | None = None
+    """Generation of the spec that this status is about."""
     conditions: Conditions = ()
     """Running, Finished, and Queued where a queue holds the trial back."""
     attempt: int = 0
@@ -103,15 +104,19 @@ class TrialStatus(Manifest):
     value: Number | None = None
     """Newest value of the objective."""
     best: Number | None = None
+    """Best value of the objective."""
     fraction: Number | None = None
     """How much of the schedule is trained."""
     learning_rate: Number | None = None
+    """Learning rate in force."""
     revision: int = 0
     """Newest control revision that the trainer has applied."""
     reason: Annotated[str, Field(max_length=64)] | None = None
     """Why it ended."""
     message: Annotated[str, Field(max_length=4096)] | None = None
+    """A sentence on its state, or on why it ended and what would help."""
     checkpoint: Annotated[str, Field(max_length=1024)] | None = None
+    """Its newest checkpoint."""
     marks: Annotated[tuple[RecordedMark, ...], Field(max_length=64)] = ()
     """The recorded curve: what rules judge."""
     attempts: Annotated[tuple[RecordedAttempt, ...], Field(max_length=MAX_ATTEMPTS)] = ()
@@ -121,12 +126,15 @@ class TrialStatus(Manifest):
     end: RecordedEnd | None = None
     """The last word of the job's log on it."""
     start_time: datetime | None = None
+    """When its first pod ran."""
     completion_time: datetime | None = None
+    """When it ended."""
     gpu_seconds: Number | None = None
     """Seconds times GPUs held, over all pods, up to accountedUntil."""
     compute_seconds: Number | None = None
     """Seconds that its pods ran, over all pods, up to accountedUntil."""
     accounted_until: datetime | None = None
+    """Up to when compute and GPU time are counted."""
 
 
 class Trial(Manifest):

@@ -250,6 +250,7 @@ class TuningJobSpec(Manifest):
     """Fraction of trials that no rule may stop; from them the wrong-stop rate is estimated."""
     budget: Budget = Budget()
     evaluation: Evaluation | None = None
+    """Retraining of the finalists with seeds that the search never saw; left out, none are retrained."""
     metrics: Metrics = Metrics()
     trial: TrialTemplate = TrialTemplate()
     suspend: Annotated[bool, Field(json_schema_extra=STABLE_DEFAULT)] = False

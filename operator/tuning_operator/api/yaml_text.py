@@ -1,4 +1,4 @@
-"""Reading YAML so that it means here what it means on a cluster, and so that mistakes have a line.
+"""Reading YAML so that it means here what it means on a cluster, and so that mistakes have a line; writing it likewise.
 
 Kubernetes reads ``1e-5`` as a number and dates as words; YAML 1.1, which PyYAML implements, does neither. Words that
 YAML 1.1 turns into truth values (``on``, ``yes``), numbers with a leading zero and repeated keys are refused: readers
@@ -36,6 +36,10 @@ class _Loader(yaml.SafeLoader):
 _Loader.yaml_implicit_resolvers = {}
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every string that the rules below, or those of YAML 1.1, would not read as one."""
+
+
 for _tag, _pattern, _first in (
     ("tag:yaml.org,2002:bool", _TRUTH, "tTfF"),
     (_AMBIGUOUS, _WORD_OF_TRUTH, "yYnNoO"),
@@ -46,6 +50,7 @@ for _tag, _pattern, _first in (
     ("tag:yaml.org,2002:merge", re.compile(r"^<<$"), "<"),
 ):
     _Loader.add_implicit_resolver(_tag, _pattern, list(_first))
+    _Dumper.add_implicit_resolver(_tag, _pattern, list(_first))
 _Loader.add_constructor(_AMBIGUOUS, lambda _, node: node.value)
 
 
@@ -85,6 +90,11 @@ def read(text: str) -> list[Document]:
     finally:
         loader.dispose()
     return documents
+
+
+def write(data: object) -> str:
+    """Return a document that `read`, and every other reader of YAML, turns into the same data."""
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def syntax_problem(error: yaml.YAMLError) -> Problem:

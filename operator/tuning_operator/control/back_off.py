@@ -37,6 +37,7 @@ class BackOffSettings(RuleSettings):
     """Answer a divergence by a smaller learning rate instead of a stop."""
 
     rule: Literal["BackOff"] = "BackOff"
+    """Name of the rule."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Each back-off multiplies the learning rate by this."""
     floor: Annotated[float, Field(gt=0, lt=1)] = 0.1

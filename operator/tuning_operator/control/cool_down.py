@@ -35,6 +35,7 @@ class CoolDownSettings(RuleSettings):
     """Begin the final decay of the learning rate when the rest of the schedule is just long enough for it."""
 
     rule: Literal["CoolDown"] = "CoolDown"
+    """Name of the rule."""
     fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Last part of the schedule that decays."""
 

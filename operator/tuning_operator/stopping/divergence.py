@@ -50,6 +50,7 @@ class DivergenceSettings(RuleSettings):
     """Stop a trial whose training loss becomes non-finite or explodes, unless a control rule rescues it first."""
 
     rule: Literal["Divergence"] = "Divergence"
+    """Name of the rule."""
     patience: Annotated[int, Field(ge=1, le=100)] = 3
     """Looks in a row that must see the explosion."""
     sigma: Annotated[float, Field(gt=0, le=100)] = 6

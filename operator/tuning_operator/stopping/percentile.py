@@ -41,6 +41,7 @@ class PercentileSettings(RuleSettings):
     """Stop a trial whose best value so far is worse than a low percentile of the completed trials' running averages."""
 
     rule: Literal["Percentile"] = "Percentile"
+    """Name of the rule."""
     percentile: Annotated[float, Field(ge=0, le=100)] = 10
     """Percentile of the running averages of completed trials; lower stops more."""
     after: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -7,6 +7,7 @@ import yaml
 from hypothesis import given, settings
 from tests.strategies import trials, tuning_jobs
 
+from tuning_operator.api import yaml_text
 from tuning_operator.api.parse import parse_manifest
 from tuning_operator.api.trial import Trial
 from tuning_operator.api.tuning_job import TuningJob
@@ -40,7 +41,14 @@ def test_a_right_manifest() -> None:
 def test_any_job_survives_dump_and_load(job: TuningJob) -> None:
     data = json.loads(job.model_dump_json(by_alias=True, exclude_none=True))
     assert parse_manifest(data) == job
-    assert parse_manifest(yaml.safe_dump(data)) == job
+    assert parse_manifest(yaml_text.write(data)) == job
+
+
+@pytest.mark.parametrize("word", ["1e100", "1e-3", "on", "012", "~", "1_000", "null", "2026-11-21", "", "0x1f"])
+def test_a_word_that_looks_like_something_else_stays_a_word(word: str) -> None:
+    text = yaml_text.write({"word": word})
+    assert yaml_text.read(text)[0].data == {"word": word}
+    assert yaml.safe_load(text) == {"word": word}
 
 
 @settings(deadline=None, max_examples=50)

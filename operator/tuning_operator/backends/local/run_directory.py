@@ -20,13 +20,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-import yaml
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from trial_protocol.control import KeyPair, generate_key_pair
 from trial_protocol.errors import ProtocolError
 from trial_protocol.history import HistoryRecord
 from trial_protocol.result import TrialResult
+from tuning_operator.api import yaml_text
 from tuning_operator.api.parse import parse_manifest
 from tuning_operator.api.tuning_job import TuningJob
 from tuning_operator.backends.local.event_log import read_log, write_whole
@@ -201,7 +201,7 @@ class RunDirectory:
             for settings, written in zip(rules, data["spec"].get(kind, ()), strict=False):
                 written["rule"] = settings.model_dump()["rule"]
         identity = {"apiVersion": job.api_version, "kind": job.kind}
-        write_whole(self.manifest, yaml.safe_dump({**identity, **data}, sort_keys=False, allow_unicode=True))
+        write_whole(self.manifest, yaml_text.write({**identity, **data}))
 
     def key_pair(self) -> KeyPair:
         """Return the key of this run; it is drawn when it is first asked for.
