@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import math
 import sys
 import traceback
@@ -78,7 +79,7 @@ def _train(kind: TaskKind, parsed: argparse.Namespace, trial: Trial, ranks: Rank
         ranks.join(device)
         task = kind.build(settings, device, rank=ranks.rank, world_size=ranks.world_size)
         settings = dataclasses.replace(settings, steps=_steps(settings, task, trial))
-        show = _show if ranks.is_first else _say_nothing
+        show = functools.partial(_show, rank=ranks.rank if ranks.several else None)
         return Training(task, settings, trial, device=device, store=store, ranks=ranks, show=show).run()
     except ConfigurationError as error:
         return Ended(outcome=Outcome.CONFIGURATION_ERROR, step=0, values={}, message=str(error))
@@ -120,12 +121,8 @@ def _steps(settings: TrainingSettings, task: Task, trial: Trial) -> int:
     return max(1, math.ceil(trial.total / per_step[trial.axis]))
 
 
-def _show(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
-
-
-def _say_nothing(line: str) -> None:
-    """Leave the talking to the first rank."""
+def _show(line: str, *, rank: int | None = None) -> None:
+    print(line if rank is None else f"rank {rank}: {line}", flush=True)  # noqa: T201
 
 
 class _Parser(argparse.ArgumentParser):

@@ -241,6 +241,8 @@ class Training:
         progress.scale = orders.scale
         if orders.begin_decay and progress.decay_from is None:
             progress.decay_from = progress.step / self._settings.steps
+        decay = ", which decays from here on" if orders.begin_decay else ""
+        self._show(f"After step {progress.step}: the learning rate is scaled by {progress.scale:g}{decay}.")
         if orders.restore:
             saved = self._checkpoints.last_good()
             if saved is None:
@@ -249,9 +251,7 @@ class Training:
             progress.go_back_to(saved["progress"])
             self._load_weights(saved)
             self._lost_since, self._saved_step = None, -1
-            self._show(
-                f"Restored the weights of step {progress.step}; the learning rate is scaled by {progress.scale:g}."
-            )
+            self._show(f"Restored the weights of step {progress.step}.")
 
     def _lost_patience(self) -> bool:
         if self._lost_since is None:
