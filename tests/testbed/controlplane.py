@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.testbed import audit
 from tests.testbed.binaries import binaries, binary
 from tests.testbed.certificates import Authority
 from tests.testbed.errors import TestbedError
@@ -40,6 +41,8 @@ class Shape:
     first_service: str = "10.0.0.1"
     apiserver_arguments: tuple[str, ...] = ("--endpoint-reconciler-type=none", "--authorization-mode=RBAC")
     serving_hosts: tuple[str, ...] = ()
+    is_strict: bool = False
+    """Keep an audit log, and ask for the right to block an owner's deletion as hardened clusters do."""
 
 
 @dataclass
@@ -98,7 +101,9 @@ def start_control_plane(*, persistent: bool = False, size: str = "control-plane"
     clean_up()
     instance = Instance.create(size, persistent=persistent)
     try:
-        return launch(instance, programs, Authority(instance.folder / "certificates"), Shape())
+        return launch(
+            instance, programs, Authority(instance.folder / "certificates"), Shape(is_strict=size == "control-plane")
+        )
     except BaseException:
         instance.take_down()
         raise
@@ -147,6 +152,7 @@ def launch(instance: Instance, programs: dict[str, Path], authority: Authority, 
             "--allow-privileged=true",
             "--profiling=false",
             *shape.apiserver_arguments,
+            *(_strictness(instance) if shape.is_strict else ()),
         ],
     )
     instance.wait("kube-apiserver", lambda: answers(f"{url}/readyz", authority.certificate), START_TIMEOUT)
@@ -155,6 +161,11 @@ def launch(instance: Instance, programs: dict[str, Path], authority: Authority, 
     instance.record["url"] = url
     instance.save()
     return plane
+
+
+def _strictness(instance: Instance) -> list[str]:
+    owners = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
+    return [owners, *audit.arguments(instance.folder, instance.logs)]
 
 
 def _start_controllers(

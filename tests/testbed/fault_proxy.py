@@ -42,7 +42,7 @@ class Fault:
 
 @dataclass
 class FaultProxy:
-    """A running proxy; `kubeconfig` leads through it, as the administrator."""
+    """A running proxy; `kubeconfig` leads through it."""
 
     kubeconfig: Path
     faults: list[Fault] = field(default_factory=list)
@@ -67,9 +67,10 @@ class FaultProxy:
 
 
 @asynccontextmanager
-async def fault_proxy(plane: ControlPlane, folder: Path) -> AsyncIterator[FaultProxy]:
-    """Run a proxy on loopback in front of `plane`."""
-    pair = plane.authority.client("fault-proxy", "fault-proxy", ["system:masters"])
+async def fault_proxy(plane: ControlPlane, folder: Path, *, user: str = "") -> AsyncIterator[FaultProxy]:
+    """Run a proxy on loopback in front of `plane`, which asks as `user`, without one as the administrator."""
+    name, groups = (user, []) if user else ("fault-proxy", ["system:masters"])
+    pair = plane.authority.client(name, name, groups)
     context = ssl.create_default_context(cafile=plane.authority.certificate)
     context.load_cert_chain(pair.certificate, pair.key)
     proxy = FaultProxy(folder / "faulty.kubeconfig")

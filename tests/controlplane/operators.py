@@ -1,0 +1,109 @@
+"""The operator as it is shipped: a process of its own, started by its command line."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+from tests.testbed.controlplane import free_ports
+
+
+class Operator:
+    """A running process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, *, identity: str, port: int, log: Path) -> None:
+        self.identity = identity
+        self.log = log
+        self._process = process
+        self._url = f"http://127.0.0.1:{port}"
+
+    async def ask(self, path: str) -> tuple[int, str]:
+        """Return code and text of an answer; code 0 if there is none."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=5)
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self._url + path) as answer:
+                return answer.status, await answer.text()
+        except (aiohttp.ClientError, TimeoutError):
+            return 0, ""
+
+    async def until(self, path: str, text: str, seconds: float = 20.0) -> None:
+        """Wait until an answer begins with a text."""
+
+        async def holds() -> bool:
+            return (await self.ask(path))[1].startswith(text)
+
+        await self._until(f"{path} says {text}", holds, seconds)
+
+    async def until_logged(self, text: str, seconds: float = 20.0) -> None:
+        """Wait until its log holds a text."""
+
+        async def holds() -> bool:
+            return text in self.log.read_text()
+
+        await self._until(f"its log says {text}", holds, seconds)
+
+    async def _until(self, what: str, holds: Callable[[], Awaitable[bool]], seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not await holds():
+            if self._process.returncode is not None or asyncio.get_running_loop().time() > deadline:
+                raise AssertionError(
+                    f"never: {what}; exit code {self._process.returncode}; {self.log.read_text()[-3000:]}"
+                )
+            await asyncio.sleep(0.05)
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def end(self, seconds: float = 10.0) -> int:
+        """Wait until it has ended, and return its exit code."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._process.wait()
+        except TimeoutError:
+            raise AssertionError(f"{self.identity} does not end; {self.log.read_text()[-2000:]}") from None
+
+    async def destroy(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+@asynccontextmanager
+async def operator(
+    folder: Path,
+    *,
+    kubeconfig: Path,
+    own_namespace: str,
+    identity: str = "one",
+    namespaces: tuple[str, ...],
+    lease: int = 3,
+) -> AsyncIterator[Operator]:
+    """Run an operator, and kill it at the end if it still runs."""
+    (port,) = free_ports(1)
+    log = folder / f"{identity}.log"
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tuning_operator.backends.kubernetes.process",
+            f"--kubeconfig={kubeconfig}",
+            f"--own-namespace={own_namespace}",
+            *(f"--namespace={name}" for name in namespaces),
+            f"--identity={identity}",
+            f"--key-file={folder / 'key.pem'}",
+            f"--probe-port={port}",
+            f"--lease-duration={lease}",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    found = Operator(process, identity=identity, port=port, log=log)
+    try:
+        yield found
+    finally:
+        await found.destroy()
