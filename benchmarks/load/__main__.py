@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import os
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -46,20 +47,26 @@ CPU = 0.02
 async def run(bed: Bed, options: argparse.Namespace, progress: Progress) -> list[tuple[Outcome, str]]:
     """Carry out the chosen load runs; return each with what the operator counted of its event loop."""
     line = progress.add_task("starting", total=1)
+    told = ""
 
     def tell(what: str, done: int, of: int) -> None:
+        nonlocal told
         load = f"load {os.getloadavg()[0]:.1f}"
+        if not progress.console.is_terminal and what != told:
+            progress.console.print(f"{datetime.now():%H:%M:%S} {what}: {done} of {of} ({load})")
+            told = what
         progress.update(line, description=f"{what} ({load})", completed=done, total=max(of, 1))
 
     found: list[tuple[Outcome, str]] = []
     async with await Client.connect(kubeconfig=str(bed.plane.kubeconfig)) as client:
-        runner = Runner(bed=bed, client=client, tell=tell, algorithm=options.algorithm)
+        runner = Runner(bed=bed, client=client, tell=tell)
         for name in options.scenario or SCENARIOS:
             before = bed.metrics()
             if name == "study":
                 outcomes = [
                     await runner.study(
                         "study",
+                        algorithm=options.algorithm,
                         jobs=1,
                         trials=options.trials,
                         parallel=options.parallel,
@@ -71,6 +78,7 @@ async def run(bed: Bed, options: argparse.Namespace, progress: Progress) -> list
                 outcomes = [
                     await runner.study(
                         "jobs",
+                        algorithm=options.algorithm,
                         jobs=options.jobs,
                         trials=max(options.trials // options.jobs, 1),
                         parallel=max(options.parallel // options.jobs, 1),

@@ -169,6 +169,7 @@ class Players:
                     "seconds": one.seconds,
                     "controls": one.controls,
                     "refused": one.refused,
+                    "broken": one.broken,
                 }
                 for one in here.trainings
             ]

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -64,11 +64,10 @@ class Runner:
     bed: Bed
     client: Client
     tell: Tell
-    algorithm: str
     patience: float = 3600.0
 
     async def study(
-        self, name: str, *, jobs: int, trials: int, parallel: int, seconds: float, interval: float
+        self, name: str, *, algorithm: str, jobs: int, trials: int, parallel: int, seconds: float, interval: float
     ) -> Outcome:
         """Run TuningJobs side by side until all are complete.
 
@@ -82,7 +81,7 @@ class Runner:
                 body = manifest(
                     out.namespace,
                     f"study-{number:02d}",
-                    algorithm=self.algorithm,
+                    algorithm=algorithm,
                     seed=number,
                     trials=trials,
                     parallel=parallel,
@@ -92,13 +91,15 @@ class Runner:
                 out.applied[body["metadata"]["name"]] = time.time()
                 await self.client.create(TUNING_JOBS, body)
             await self._complete(out, jobs)
-        await self._take_away(out)
+        await self._take_away(out, *out.applied)
         return out
 
     async def all_at_once(
         self, name: str, *, trials: int, seconds: float, interval: float, watch: float
     ) -> tuple[Outcome, Outcome]:
         """Apply one job whose trials all run at once; then watch them for a while.
+
+        They are drawn at random: a model of a thousand trials takes longer than everything that is measured here.
 
         Returns:
             From the apply until all pods run; and from there on, with all of them alive.
@@ -108,7 +109,7 @@ class Runner:
             body = manifest(
                 starting.namespace,
                 "study-00",
-                algorithm=self.algorithm,
+                algorithm="Random",
                 seed=0,
                 trials=trials,
                 parallel=trials,
@@ -124,7 +125,7 @@ class Runner:
             for second in range(round(watch)):
                 self.tell(f"{name}: all alive", second, round(watch))
                 await asyncio.sleep(1)
-        await self._take_away(living)
+        await self._take_away(living, "study-00")
         return starting, living
 
     async def plain(self, name: str, *, jobs: int) -> Outcome:
@@ -141,16 +142,17 @@ class Runner:
             interval=5.0,
         )
         spec = TuningJobSpec.model_validate(body["spec"])
-        room = asyncio.Semaphore(_AT_ONCE)
 
-        async def apply(number: int) -> None:
-            async with room:
-                await self.client.apply(JOBS, plain_job(out.namespace, spec, number), manager="plain")
+        def apply(number: int) -> Awaitable[Object]:
+            return self.client.apply(JOBS, plain_job(out.namespace, spec, number), manager="plain")
 
         with self._measured(out):
-            await asyncio.gather(*(apply(number) for number in range(jobs)))
+            await self._at_once(apply, jobs)
             await self._pods(out.namespace, jobs, "pods run")
         self._until_last_start(out, jobs)
+        await self._at_once(
+            lambda number: self.client.delete(JOBS, namespace=out.namespace, name=f"plain-{number:04d}"), jobs
+        )
         await self._take_away(out)
         return out
 
@@ -201,20 +203,26 @@ class Runner:
         if done["Failed"]:
             raise RuntimeError(f"{out.name}: {done['Failed']} jobs failed; see {self.bed.plane.logs}")
 
-    async def _take_away(self, out: Outcome) -> None:
+    async def _take_away(self, out: Outcome, *tuning_jobs: str) -> None:
         """Keep what the Trials say, delete everything, and wait until the pods are gone."""
         out.trials, _ = await self.client.list(TRIALS, namespace=out.namespace)
-        for name in out.applied:
+        for name in tuning_jobs:
             await self.client.delete(TUNING_JOBS, namespace=out.namespace, name=name)
-        if not out.applied:
-            await self.client.delete(NAMESPACES, namespace=None, name=out.namespace)
 
         def alive() -> Any:
             return asyncio.to_thread(lambda: self.bed.summary(out.namespace)["alive"])
 
         await self._until(f"{out.name}: cleaning up", alive, lambda left: left == 0, of=0, pause=1.0)
-        if out.applied:
-            await self.client.delete(NAMESPACES, namespace=None, name=out.namespace)
+        await self.client.delete(NAMESPACES, namespace=None, name=out.namespace)
+
+    async def _at_once(self, request: Callable[[int], Awaitable[Any]], count: int) -> None:
+        room = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(number: int) -> None:
+            async with room:
+                await request(number)
+
+        await asyncio.gather(*(one(number) for number in range(count)))
 
     async def _count(self, resource: Resource, namespace: str) -> int:
         return len((await self.client.list(resource, namespace=namespace))[0])

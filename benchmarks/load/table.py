@@ -74,8 +74,10 @@ def reactions(outcome: Outcome, requests: Sequence[Request], played: Sequence[Ma
         for decision in body["spec"].get("decisions") or ():
             if not decision["enforced"]:
                 continue
-            report = math.ceil(float(decision["fraction"]) * REPORTS - 1e-6)
-            visible = training["began"] + training["seconds"] * report / REPORTS
+            visible = training["broken"]
+            if decision["rule"] != "Divergence" or visible is None:
+                report = math.ceil(float(decision["fraction"]) * REPORTS - 1e-6)
+                visible = training["began"] + training["seconds"] * report / REPORTS
             if not outcome.began <= visible <= outcome.ended:
                 continue
             if decision["action"] == "Stop" and name in deleted:

@@ -32,6 +32,8 @@ class Training:
     """Revision and time of arrival of every control message."""
     refused: int = 0
     """Control messages that were not taken."""
+    broken: float | None = None
+    """When a loss that is not finite appeared first."""
 
     def __post_init__(self) -> None:
         self._course = self.curves.start(self.proposed, attempt=1, position=0.0)
@@ -58,6 +60,8 @@ class Training:
             self._reports.append(report)
             self._revisions.append(self.control.revision)
             self._nonfinite += report.nonfinite
+            if report.nonfinite and self.broken is None:
+                self.broken = self.visible(len(self._reports))
 
     def steer(self, control: WantedControl, now: float) -> None:
         """Put a control message in force."""
