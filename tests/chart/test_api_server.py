@@ -87,7 +87,7 @@ def test_the_api_server_would_warn_of_a_pod_that_is_not_restricted(
         own_plane.kubectl(*dry, stdin=yaml.safe_dump(deployment))
 
 
-def test_helm_unittest_is_content(programs: None) -> None:
+def test_helm_unittest_is_content(chart_programs: None) -> None:
     answer = subprocess.run(
         [binary("helm-unittest"), "--strict", CHART], capture_output=True, text=True, timeout=60, check=False
     )

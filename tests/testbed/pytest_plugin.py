@@ -14,13 +14,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tests.testbed import packages, product
+from tests.testbed import binaries, packages, product
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.errors import TestbedError
 from tests.testbed.node import Cluster
 from tests.testbed.sizes import SIZES
 
 FIXTURES = {"control_plane": "control-plane", "simulated_cluster": "simulated", "cluster": "cluster"}
+CHART_PROGRAMS = ("helm", "helm3", "helm-unittest", "kubeconform")
 _SKIPPED = "test bed: "
 _OUTPUT = "testbed_logs"
 _problems = pytest.StashKey[dict[str, str]]()
@@ -43,6 +44,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             _prepare(size.name, size.prepare, session.config)
     if "product_images" in used and SIZES["cluster"].missing_reason() is None:
         _prepare("product_images", lambda: product.build_images(packages.runtime()), session.config)
+    if "chart_programs" in used and binaries.missing_reason(CHART_PROGRAMS) is None:
+        _prepare("chart_programs", lambda: binaries.binaries(CHART_PROGRAMS), session.config)
 
 
 def _prepare(name: str, prepare: Callable[[], object], config: pytest.Config) -> None:
@@ -67,10 +70,7 @@ def _prepare(name: str, prepare: Callable[[], object], config: pytest.Config) ->
 
 def _run(fixture: str, config: pytest.Config) -> Iterator[ControlPlane]:
     size = SIZES[FIXTURES[fixture]]
-    if reason := size.missing_reason():
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{_SKIPPED}{reason} (a failure, since CI=true)", pytrace=False)
-        pytest.skip(f"{_SKIPPED}{reason}")
+    _require(size.missing_reason())
     if problem := config.stash[_problems].get(size.name):
         pytest.fail(f"{_SKIPPED}{problem}", pytrace=False)
     try:
@@ -82,6 +82,21 @@ def _run(fixture: str, config: pytest.Config) -> Iterator[ControlPlane]:
         yield plane
     finally:
         plane.take_down()
+
+
+def _require(reason: str | None) -> None:
+    if reason and os.environ.get("CI") == "true":
+        pytest.fail(f"{_SKIPPED}{reason} (a failure, since CI=true)", pytrace=False)
+    if reason:
+        pytest.skip(f"{_SKIPPED}{reason}")
+
+
+@pytest.fixture(scope="session")
+def chart_programs(pytestconfig: pytest.Config) -> None:
+    """Both versions of Helm, and what checks charts; `binaries.binary` has them."""
+    _require(binaries.missing_reason(CHART_PROGRAMS))
+    if problem := pytestconfig.stash[_problems].get("chart_programs"):
+        pytest.fail(f"{_SKIPPED}{problem}", pytrace=False)
 
 
 @pytest.fixture(scope="session")
