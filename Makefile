@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(or $(shell uv --version >/dev/null 2>&1 && echo uv),.tools/bin/uv)
-SOURCES := operator trainer tests benchmarks examples helm
+SOURCES := operator trainer tests benchmarks examples helm images
 
 .PHONY: help
 help: ## Show this list
@@ -77,9 +77,17 @@ verify: generate ## Regenerate everything that is generated; fail on any differe
 images: ## Build both images; BASE=, TAG=, PREFIX=, PLATFORM=, BUILDER=docker|podman|buildah
 	images/build.sh
 
+.PHONY: sbom
+sbom: ## Write what is in both images to dist/, as CycloneDX; the variables of `make images`
+	images/build.sh operator-sbom trainer-sbom
+
 .PHONY: cluster-up
 cluster-up: setup ## Start a cluster with one real node (root); ARGS="--size control-plane" for an API server alone
 	$(BIN)/python -m tests.testbed up $(ARGS)
+
+.PHONY: cluster-demo
+cluster-demo: setup ## Show it on a cluster: images, helm install, one job to its end (root); ARGS=--keep to look around
+	$(BIN)/python -m tests.testbed.demo $(ARGS)
 
 .PHONY: cluster-down
 cluster-down: setup ## End what cluster-up started
@@ -115,6 +123,10 @@ requirements: $(filter .tools/bin/uv,$(UV)) ## Pin every dependency again, with 
 bench: .venv-bench/.ready ## Measure: engine and trainer, each beside a peer in the same run
 	.venv-bench/bin/python benchmarks/engine.py
 	.venv-bench/bin/python benchmarks/trainer.py
+
+.PHONY: bench-load
+bench-load: setup ## Load the operator on simulated nodes and print the table; ARGS=--full for its design's size
+	$(BIN)/python -m benchmarks.load $(ARGS)
 
 .PHONY: clean
 clean: ## Remove the virtual environment and caches, never runs/
