@@ -83,3 +83,29 @@ LABEL org.opencontainers.image.title="tuning-trainer" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+
+# What is in an image, as a CycloneDX bill of materials: `--target operator-sbom --output type=local,dest=FOLDER`.
+FROM tools AS bill
+ARG SSL_CERT_FILE
+COPY requirements/sbom.txt images/bill.py ./
+RUN --mount=type=secret,id=certificates,target=/var/cache/certificates.pem \
+    uv venv --quiet --python "$(command -v python3)" bill \
+    && uv pip install --quiet --no-cache --python bill/bin/python --require-hashes --only-binary :all: -r sbom.txt
+
+FROM bill AS operator-bill
+ARG VERSION=unknown
+COPY requirements/operator.txt ./
+RUN --mount=type=bind,from=operator,source=/opt/tuning,target=/opt/tuning \
+    bill/bin/python bill.py tuning-operator "${VERSION}" /opt/tuning/bin/python tuning-operator.cdx.json
+
+FROM bill AS trainer-bill
+ARG VERSION=unknown
+COPY requirements/trainer.txt ./
+RUN --mount=type=bind,from=trainer,source=/opt/tuning,target=/opt/tuning \
+    bill/bin/python bill.py tuning-trainer "${VERSION}" /opt/tuning/bin/python tuning-trainer.cdx.json
+
+FROM scratch AS operator-sbom
+COPY --from=operator-bill /build/tuning-operator.cdx.json /
+
+FROM scratch AS trainer-sbom
+COPY --from=trainer-bill /build/tuning-trainer.cdx.json /

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Build both images with docker, podman or buildah, whichever is there: `make images`, or images/build.sh [TARGET...].
+# Build both images with docker, podman or buildah, whichever is there: `make images`, or images/build.sh [TARGET...];
+# with targets operator-sbom and trainer-sbom, write what is in them to dist/: `make sbom`.
 # TAG, PREFIX, BASE, PLATFORM, SSL_CERT_FILE and BUILDER may be set; see docs/images.md.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,18 +20,20 @@ arguments=(
     --secret "id=certificates,src=$SSL_CERT_FILE" --build-arg SSL_CERT_FILE=/var/cache/certificates.pem
 )
 
+if [[ $(basename "$builder") == docker ]]; then
+    build=("$builder" buildx build --build-arg "SOURCE_DATE_EPOCH=$epoch" "${arguments[@]}")
+else
+    build=("$builder" build --layers --network host --timestamp "$epoch" "${arguments[@]}")
+fi
+
 (($#)) || set -- operator trainer
 for target in "$@"; do
-    name="${PREFIX:-}tuning-$target:${TAG:-dev}"
-    case "$(basename "$builder")" in
-    docker)
-        SOURCE_DATE_EPOCH=$epoch "$builder" buildx build "${arguments[@]}" --build-arg "SOURCE_DATE_EPOCH=$epoch" \
-            --target "$target" --tag "$name" --output type=docker,rewrite-timestamp=true .
-        ;;
-    *)
-        "$builder" build "${arguments[@]}" --layers --network host --timestamp "$epoch" \
-            --target "$target" --tag "$name" .
-        ;;
-    esac
-    echo "built $name"
+    if [[ $target == *-sbom ]]; then
+        "${build[@]}" --target "$target" --output type=local,dest=dist .
+        echo "wrote dist/tuning-${target%-sbom}.cdx.json"
+    else
+        name="${PREFIX:-}tuning-$target:${TAG:-dev}"
+        "${build[@]}" --target "$target" --tag "$name" .
+        echo "built $name"
+    fi
 done

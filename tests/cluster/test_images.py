@@ -13,7 +13,7 @@ import pytest
 from tests.testbed import packages
 from tests.testbed.node import Cluster
 from tests.testbed.processes import wait_until
-from tests.testbed.product import builder, digest
+from tests.testbed.product import REPOSITORY, builder, digest
 
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
@@ -135,3 +135,21 @@ def test_a_build_from_nothing_but_the_base_gives_the_same_image(product_images: 
     with builder(runtime) as usual, builder(runtime, tmp_path / "storage") as bare:
         assert digest(bare.build("operator").manifest) == digest(usual.build("operator").manifest)
     shutil.rmtree(tmp_path / "storage")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("target", "held", "missing"), [("operator", "kopf", "torch"), ("trainer", "torch", "kopf")])
+def test_a_bill_of_materials_names_every_package(
+    product_images: dict[str, str], tmp_path: Path, target: str, held: str, missing: str
+) -> None:
+    with builder(packages.runtime()) as ready:
+        bill = ready.bill(target, tmp_path)
+    assert bill["bomFormat"] == "CycloneDX"
+    assert bill["metadata"]["component"]["name"] == f"tuning-{target}"
+    found = {component["name"]: component for component in bill["components"]}
+    assert held in found
+    assert missing not in found
+    pinned = (REPOSITORY / f"requirements/{target}.txt").read_text()
+    assert f"{held}=={found[held]['version']} " in pinned
+    assert found["libc6"]["purl"].startswith("pkg:deb/debian/libc6@")
+    assert "tuning-operator" in found

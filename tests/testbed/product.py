@@ -34,7 +34,16 @@ _LOG = logging.getLogger(__name__)
 REPOSITORY: Final = Path(__file__).parents[2]
 TARGETS: Final = ("operator", "trainer")
 _DEPENDENCIES: Final = ("requirements/operator.txt", "requirements/trainer.txt")
-_SOURCES: Final = (".dockerignore", "Dockerfile", "README.md", "operator", "pyproject.toml", "requirements", "trainer")
+_SOURCES: Final = (
+    ".dockerignore",
+    "Dockerfile",
+    "README.md",
+    "images",
+    "operator",
+    "pyproject.toml",
+    "requirements",
+    "trainer",
+)
 _CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 _SECRET: Final = "/var/cache/certificates.pem"
 _DATE: Final = "315532800"
@@ -160,6 +169,13 @@ class Builder:
             _LOG.info("Building the image tuning-%s (minutes the first time, then seconds)", target)
             self._run("build", *self._arguments(), f"--target={target}", f"--tag={name}", str(self._sources))
         return self._inspect(name, image_name(target))
+
+    def bill(self, target: str, folder: Path) -> dict[str, Any]:
+        """What is in an image, as its CycloneDX target writes it to `folder`."""
+        self.build(target)
+        output = f"--output=type=local,dest={folder}"
+        self._run("build", *self._arguments(), f"--target={target}-sbom", output, str(self._sources))
+        return dict(json.loads((folder / f"tuning-{target}.cdx.json").read_text()))
 
     def _arguments(self) -> list[str]:
         uv_cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache/uv")
