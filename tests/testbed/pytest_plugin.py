@@ -26,12 +26,14 @@ _SKIPPED = "test bed: "
 _OUTPUT = "testbed_logs"
 _problems = pytest.StashKey[dict[str, str]]()
 _logs = pytest.StashKey[list[str]]()
+_images = pytest.StashKey[dict[str, product.Image]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make room for what is found out about this machine."""
     config.stash[_problems] = {}
     config.stash[_logs] = []
+    config.stash[_images] = {}
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -43,9 +45,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if size.missing_reason() is None:
             _prepare(size.name, size.prepare, session.config)
     if "product_images" in used and SIZES["cluster"].missing_reason() is None:
-        _prepare("product_images", lambda: product.build_images(packages.runtime()), session.config)
+        _prepare("product_images", lambda: _build_images(session.config), session.config)
     if "chart_programs" in used and binaries.missing_reason(CHART_PROGRAMS) is None:
         _prepare("chart_programs", lambda: binaries.binaries(CHART_PROGRAMS), session.config)
+
+
+def _build_images(config: pytest.Config) -> None:
+    config.stash[_images].update(product.build_images(packages.runtime()))
 
 
 def _prepare(name: str, prepare: Callable[[], object], config: pytest.Config) -> None:
@@ -124,8 +130,9 @@ def product_images(cluster: Cluster, pytestconfig: pytest.Config) -> dict[str, s
     """The names under which pods of the cluster may use our own images, by target: operator and trainer."""
     if problem := pytestconfig.stash[_problems].get("product_images"):
         pytest.fail(f"{_SKIPPED}{problem}", pytrace=False)
-    built = product.build_images(packages.runtime())
-    return {target: cluster.give_image(image) for target, image in built.items()}
+    if not pytestconfig.stash[_images]:
+        _build_images(pytestconfig)
+    return {target: cluster.give_image(image) for target, image in pytestconfig.stash[_images].items()}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
