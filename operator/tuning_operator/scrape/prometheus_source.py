@@ -134,6 +134,8 @@ class PrometheusSource:
 
     async def look(self, readers: Sequence[PrometheusReader]) -> list[Sequence[Look]]:
         """Ask about all trials at once."""
+        if not readers:
+            return []
         now = self._clock()
         try:
             series = [one for batch, seconds in _batches(readers, now) for one in await self._ask(batch, seconds)]

@@ -142,6 +142,8 @@ async def test_an_outage_is_no_silence_of_the_trials(fake: FakePrometheus, askin
     assert look.error is not None
     assert look.error.startswith(f"spec.metrics.prometheus.url: {fake.url}: it answered 503")
     assert (look.records, look.pulse) == ((), None)
+    assert await asked.source.look([]) == []
+    assert asked.source.trouble, "to ask nothing is no success"
     fake.answer = lambda _: success(page(1029.0, 10, 0.5))
     clock.now = 1400.0
     (look,) = await asked.look(reader)

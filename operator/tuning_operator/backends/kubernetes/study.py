@@ -171,11 +171,11 @@ class Study:
         is_due = now >= self._next_look
         if is_due:
             self._next_look = now + spec.metrics.interval.total_seconds()
-            had = state.source.trouble
             found += await news.look(site, state)
-            if bool(had) != bool(state.source.trouble):
-                self._objects.announce_source(state.source.trouble)
         found += await news.look_back(site, state, touched)
+        if bool(state.source.trouble) is state.is_readable:
+            state.is_readable = not state.is_readable
+            self._objects.announce_source(state.source.trouble)
         found += news.ends(site, state, touched)
         await self._tell(state, found)
         for event in engine.check(time=site.clock(), gpu_seconds=state.gpu_seconds if is_due else 0.0):

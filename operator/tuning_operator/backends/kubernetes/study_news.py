@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tuning_operator.api.trial import Desired
-from tuning_operator.backends.kubernetes.site import Site
+from tuning_operator.backends.kubernetes.site import Endpoint, Site
 from tuning_operator.backends.kubernetes.study_state import StudyState
+from tuning_operator.backends.kubernetes.times import parse_time
 from tuning_operator.backends.kubernetes.watched import Watched
 from tuning_operator.engine.events import AttemptStarted, EndReason, Event, TrialEnded
 
@@ -36,7 +37,7 @@ def ends(site: Site, state: StudyState, touched: Iterable[str]) -> Events:
         watched, now = state.watched[number], site.clock()
         attempt = max(status.get("attempt", 0), engine.trial(number).attempt)
         reason, result = EndReason(status["reason"]), site.result(body)
-        last = watched.last_word(result, attempt=attempt, time=now) if reason is EndReason.COMPLETED else []
+        last = watched.last_words(result, attempt=attempt, time=now) if reason is EndReason.COMPLETED else []
         marks = engine.observe(trial=number, observations=last, pulse=None, time=now)
         wanted = state.wanted(number)
         is_ours = wanted.desired is Desired.STOPPED and wanted.reason is reason
@@ -46,7 +47,7 @@ def ends(site: Site, state: StudyState, touched: Iterable[str]) -> Events:
             trial=number,
             attempt=attempt,
             reason=reason,
-            value=watched.value(engine, result),
+            value=watched.value(engine, reason, result),
             fraction=watched.fraction(engine, reason),
             compute_seconds=float(status.get("computeSeconds") or 0),
             gpu_seconds=float(status.get("gpuSeconds") or 0),
@@ -76,8 +77,18 @@ async def look_back(site: Site, state: StudyState, touched: Iterable[str]) -> Ev
     """Return what trials did between the last look and their end, where the source still knows it."""
     if not state.source.remembers:
         return []
-    ended = [number for number, body in state.bodies(touched) if (body.get("status") or {}).get("reason")]
-    return await _read(site, state, [(one, state.watched[one]) for one in ended if state.watched[one].reader])
+    targets: list[tuple[int, Watched]] = []
+    for number, body in state.bodies(touched):
+        status = body.get("status") or {}
+        if not status.get("reason") or not status.get("pod"):
+            continue
+        watched, began = state.watched[number], parse_time(status.get("startTime"))
+        last = Endpoint(url="", since=None if began is None else began.timestamp(), pod=status["pod"])
+        if watched.endpoint is not None and watched.endpoint.pod == last.pod:
+            last = watched.endpoint
+        watched.reader_at(state.source, last, attempt=state.engine.trial(number).attempt)
+        targets.append((number, watched))
+    return await _read(site, state, targets)
 
 
 async def _read(site: Site, state: StudyState, targets: Sequence[tuple[int, Watched]]) -> Events:

@@ -8,7 +8,7 @@ from tuning_operator.api.trial import Desired, StopReason
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes.resources import Object, name_of
 from tuning_operator.backends.kubernetes.site import Site
-from tuning_operator.backends.kubernetes.study_objects import ObjectsChanged
+from tuning_operator.backends.kubernetes.study_objects import TrialGone
 from tuning_operator.backends.kubernetes.trial_log import TrialLog
 from tuning_operator.backends.kubernetes.watched import Watched
 from tuning_operator.engine.engine import Engine
@@ -22,6 +22,7 @@ class StudyState:
     Attributes:
         watched: The trials that have not ended, by number.
         source: What they are read through.
+        is_readable: Whether people were told last that it can be read.
         is_empty: Whether no trial was ever made.
     """
 
@@ -29,6 +30,7 @@ class StudyState:
         self.spec = spec
         self.engine = engine
         self.watched: dict[int, Watched] = {}
+        self.is_readable = True
         self.source = site.scraper.source(spec=spec, namespace=namespace)
         self._site = site
         self._namespace = namespace
@@ -73,7 +75,7 @@ class StudyState:
         """Return the Trials among `names` (all, without) that have not ended, as the cache has them.
 
         Raises:
-            ObjectsChanged: One of them is gone.
+            TrialGone: One of them is gone.
         """
         found = []
         for name in list(self._numbers) if names is None else names:
@@ -82,7 +84,7 @@ class StudyState:
                 continue
             body = self._site.trials.get(self._namespace, name)
             if body is None or body["metadata"]["uid"] != self.watched[number].uid:
-                raise ObjectsChanged(f"Trial {name} is gone though it had not ended; the job goes on without it")
+                raise TrialGone(name)
             self._used[number] = self._site.gpu_seconds(body)
             found.append((number, body))
         return sorted(found, key=lambda one: one[0])

@@ -19,6 +19,7 @@ from tuning_operator.engine.events import EndReason
 from tuning_operator.engine.results import reduce_values
 from tuning_operator.engine.wanted import Wanted
 from tuning_operator.scrape.look import Look
+from tuning_operator.scrape.records import observations_of
 from tuning_operator.scrape.reader import Identity
 from tuning_operator.scrape.source import Place, Reader, Source
 
@@ -34,7 +35,8 @@ class Watched:
         sent: Newest control revision that was sent.
         agreed: What was wanted, and how much was decided, when the spec was last compared.
         silent: Why it ends as MetricsUnavailable, once that is decided; empty before.
-        reader: Reads its newest attempt; None before the first look.
+        endpoint: Where its newest attempt was last read; None before the first look.
+        reader: Reads it there.
     """
 
     def __init__(self, log: TrialLog, spec: TuningJobSpec, *, uid: str) -> None:
@@ -49,7 +51,7 @@ class Watched:
         self._spec = spec
         self.reader: Reader | None = None
         self._attempt = 0
-        self._endpoint: Endpoint | None = None
+        self.endpoint: Endpoint | None = None
         self._seen: set[Identity] = set()
         self._values: list[float] = []
         self._newest: Observation | None = None
@@ -65,8 +67,8 @@ class Watched:
 
     def reader_at(self, source: Source[Any], endpoint: Endpoint, *, attempt: int) -> Reader:
         """Return what reads the trial where it runs now."""
-        if self.reader is None or self._endpoint != endpoint or self._attempt != attempt:
-            self._endpoint, self._attempt, self.url, self._moved = endpoint, attempt, endpoint.url, None
+        if self.reader is None or self.endpoint != endpoint or self._attempt != attempt:
+            self.endpoint, self._attempt, self.url, self._moved = endpoint, attempt, endpoint.url, None
             known = [mark.time for mark in self.log.marks if mark.attempt == attempt]
             since = known[-1] if known else endpoint.since
             place = Place(url=endpoint.url, pod=endpoint.pod, attempt=POD_ATTEMPT, since=since, seen=self._seen)
@@ -79,7 +81,7 @@ class Watched:
 
     def take(self, look: Look) -> Look:
         """Take in a look; what is returned carries the operator's count of attempts."""
-        since, attempt = None if self._endpoint is None else self._endpoint.since, self._attempt
+        since, attempt = None if self.endpoint is None else self.endpoint.since, self._attempt
         observations = tuple(
             replace(one, attempt=attempt if since is None or one.time >= since else max(attempt - 1, 1))
             for one in look.observations
@@ -109,24 +111,38 @@ class Watched:
         if one.learning_rate is not None:
             self._learning_rate = one.learning_rate
 
-    def last_word(self, result: TrialResult | None, *, attempt: int, time: float) -> list[Observation]:
-        """Return what the result says beyond what was seen: the value at the end of a schedule that was finished."""
-        value = None if result is None else result.values.get(self._spec.objective.metric)
-        if result is None or value is None or result.outcome is not Outcome.COMPLETED:
-            return []
-        total = self._spec.axis.total
-        position = min(float(result.step), total) if self._spec.axis.metric == "train_step" else total
-        if self._newest is not None and self._newest.position >= position:
-            return []
-        last = Observation(position=position, value=value, attempt=attempt, time=time)
-        self._hear(last)
-        return [last]
+    def last_words(self, result: TrialResult | None, *, attempt: int, time: float) -> list[Observation]:
+        """Return what a finished training says beyond what was seen, so that it does not matter who looked when.
 
-    def value(self, engine: Engine, result: TrialResult | None) -> float | None:
-        """Return the trial's result: from what was seen, from what is recorded, and from its last word."""
+        These are the evaluations that nobody read, and the value at the end of the schedule if even that is missing.
+        """
+        if result is None or result.outcome is not Outcome.COMPLETED:
+            return []
+        objective, axis = self._spec.objective.metric, self._spec.axis
+        unread = [one for one in result.history if (one.attempt, one.step, one.time) not in self._seen]
+        found = [
+            replace(one, attempt=attempt) for one in observations_of(unread, objective=objective, axis=axis.metric)
+        ]
+        for one in found:
+            self._hear(one)
+        value = result.values.get(objective)
+        position = min(float(result.step), axis.total) if axis.metric == "train_step" else axis.total
+        if value is not None and (self._newest is None or self._newest.position < position):
+            found.append(Observation(position=position, value=value, attempt=attempt, time=time))
+            self._hear(found[-1])
+        return found
+
+    def value(self, engine: Engine, reason: EndReason, result: TrialResult | None) -> float | None:
+        """Return the trial's result.
+
+        One that did not train to its end is worth what is recorded: what it did beyond its newest mark, before it heard
+        that it was to stop, is known or not as it happens, and is not its worth.
+        """
         objective = self._spec.objective
         curve = engine.trial(self.log.proposed.trial).curve
         sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
+        if reason is not EndReason.COMPLETED and curve.mark:
+            return reduce_values([sign * (curve.value if objective.reduce is Reduce.LAST else curve.best)], objective)
         said = None if result is None else result.values.get(objective.metric)
         last = [] if said is None else [said]
         if objective.reduce is Reduce.LAST:
