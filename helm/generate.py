@@ -1,7 +1,8 @@
 """Write the generated parts of the chart: ``python -m helm.generate``, a part of ``make generate``.
 
 From `helm/values.py` come the values, their schema and the table in the chart's README; from `crds/` the templates of
-the CRDs; from the operator's own tables its rules, and the ports and labels that templates need.
+the CRDs; from the operator's own tables its rules, and the ports and labels that templates need; from
+`helm/dashboards/` and `helm/alerts.py` what a monitoring system shows and says.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from helm.alerts import rule_file
+from helm.dashboards.grafana import to_json
+from helm.dashboards.pages import PAGES
 from helm.values import Values
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -40,6 +44,12 @@ def main() -> int:
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
+    for page in PAGES:
+        (CHART / "files" / "dashboards" / f"{page.uid}.json").write_text(to_json(page))
+    alerts = yaml.safe_dump(rule_file(), sort_keys=False, width=_WIDTH)
+    (CHART / "files" / "alerts.yaml").write_text(
+        f"# Generated from helm/alerts.py by `make generate`; do not edit.\n{alerts}"
+    )
     for crd in sorted(CRDS.glob("*.yaml")):
         (folder / crd.name).write_text(crd_template(crd.read_text()))
     return 0

@@ -43,6 +43,7 @@ METRIC_LEARNING_RATE_SCALE: Final = "tuning_learning_rate_scale"
 METRIC_CONTROL_REVISION: Final = "tuning_control_revision"
 METRIC_SCHEDULE_FRACTION: Final = "tuning_schedule_fraction"
 METRIC_STEP_SECONDS: Final = "tuning_step_seconds"
+METRIC_GPU_MEMORY: Final = "tuning_gpu_memory_bytes"
 METRIC_ATTEMPT: Final = "tuning_attempt"
 METRIC_EVALUATION_STEP: Final = "tuning_evaluation_step"
 """With the label ``metric``: the step at which the exported value of that reported metric was measured. ``train_step``

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
@@ -14,6 +15,8 @@ from prometheus_client.registry import Collector
 from trial_protocol import names
 from tuning_trainer.state import Evaluated, Snapshot
 
+_PROCESS: Final = ProcessCollector(registry=None)
+"""Memory and CPU time of this process, under the names that every client library uses."""
 _COUNTER_HELP: Final[Mapping[str, str]] = {
     names.METRIC_STEP: "Optimizer steps done.",
     names.METRIC_TOKENS: "Tokens trained on.",
@@ -54,6 +57,8 @@ def render(snapshot: Snapshot, standing: Standing, *, accept: str, requested: Se
     encode, content_type = choose_encoder(accept)
     registry = CollectorRegistry(auto_describe=True)
     registry.register(_Collector(list(_families(snapshot, standing))))
+    if not requested or any(name.startswith("process_") for name in requested):
+        registry.register(_PROCESS)
     return encode(registry.restricted_registry(requested) if requested else registry), content_type
 
 
@@ -87,6 +92,15 @@ def _families(snapshot: Snapshot, standing: Standing) -> Iterator[Metric]:
     ):
         if known is not None:
             yield _gauge(name, text, known)
+    if (held := _gpu_memory()) is not None:
+        yield _gauge(names.METRIC_GPU_MEMORY, "Memory that tensors of this process hold on its GPU.", held)
+
+
+def _gpu_memory() -> float | None:
+    """Return bytes; None where torch is not used, or not on a GPU. It is never imported from here."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    is_used = getattr(cuda, "is_initialized", None)  # None while torch is being imported.
+    return float(cuda.memory_allocated()) if cuda is not None and is_used is not None and is_used() else None
 
 
 def _evaluations(values: Mapping[str, Evaluated], axis: str) -> Iterator[Metric]:
