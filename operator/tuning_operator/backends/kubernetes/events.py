@@ -82,6 +82,20 @@ def source_event(job: Object, trouble: str, *, time: float) -> Object:
     )
 
 
+def objects_event(job: Object, message: str, *, time: float) -> Object:
+    """Return the Event of objects of a job that somebody else changed or deleted."""
+    return _event(
+        name=f"{name_of(job)}.{_short(job)}.objects.{round(time * 1000)}",
+        about=job,
+        beside=None,
+        time=time,
+        kind="Warning",
+        action="Read",
+        reason="ObjectsChanged",
+        note=message,
+    )
+
+
 def trial_event(trial: Object, kind: str, reason: str, message: str, *, time: float) -> Object:
     """Return the Event of something that the trial controller found."""
     digest = hashlib.sha256(f"{reason} {message}".encode()).hexdigest()[:10]

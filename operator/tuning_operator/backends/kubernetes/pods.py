@@ -82,8 +82,8 @@ def ends(pods: Iterable[Sight]) -> list[PodEnd]:
 
 
 def success(pods: Iterable[Sight]) -> PodEnd | None:
-    """Return the end of a pod that succeeded: of rank 0, if that one is known."""
-    found = [(rank(sight.pod), end) for _, sight, end in _ended(pods) if end.reason is EndReason.COMPLETED]
+    """Return the newest end of a pod that succeeded: of rank 0, if that one is known."""
+    found = [(rank(sight.pod), end) for _, sight, end in reversed(_ended(pods)) if end.reason is EndReason.COMPLETED]
     return min(found, key=lambda one: one[0])[1] if found else None
 
 

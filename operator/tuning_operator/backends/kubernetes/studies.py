@@ -7,6 +7,7 @@ import logging
 
 from tuning_operator.backends.kubernetes import labels
 from tuning_operator.backends.kubernetes.back_off import BackOff
+from tuning_operator.backends.kubernetes.events import objects_event
 from tuning_operator.backends.kubernetes.reflector import Change, Key
 from tuning_operator.backends.kubernetes.resources import Object, key_of, name_of
 from tuning_operator.backends.kubernetes.site import Site
@@ -87,6 +88,9 @@ class Studies:
                         return
                 except ObjectsChanged as error:
                     _log.info("job %s/%s: %s", *key, error)
+                    body = self._site.tuning_jobs.get(*key)
+                    if body is not None and not body["metadata"].get("deletionTimestamp"):
+                        self._site.post(objects_event(body, str(error), time=self._site.clock()))
                 except TuningError as error:
                     _log.warning("job %s/%s: %s", *key, error)
                 except Exception:

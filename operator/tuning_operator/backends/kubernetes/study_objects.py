@@ -9,7 +9,7 @@ from typing import Final
 from tuning_operator.api.trial import Desired
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes import job_status, labels
-from tuning_operator.backends.kubernetes.errors import AlreadyExists, NotFound
+from tuning_operator.backends.kubernetes.errors import AlreadyExists, Conflict, NotFound
 from tuning_operator.backends.kubernetes.events import best_event, decision_event, source_event
 from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
 from tuning_operator.backends.kubernetes.jobs import identity, owner
@@ -30,6 +30,13 @@ CURVE_MANAGER: Final = "tuning-operator-curve"
 
 class ObjectsChanged(BackendError):
     """The objects are not as this study left them: read them again."""
+
+
+class TrialGone(ObjectsChanged):
+    """Somebody deleted a Trial that was to go on."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Trial {name} is gone though it had not ended; the job goes on without it")
 
 
 class StudyObjects:
@@ -193,7 +200,10 @@ class StudyObjects:
         name = self.trial_name(watched.log.proposed.trial)
         body = {"metadata": {"name": name, "namespace": self._namespace, "uid": watched.uid}, **part}
         async with self._site.writes:
-            written = await self._site.client.apply(TRIALS, body, subresource=subresource, manager=manager)
+            try:
+                written = await self._site.client.apply(TRIALS, body, subresource=subresource, manager=manager)
+            except (NotFound, Conflict):
+                raise TrialGone(name) from None
         self._site.trials.learn(written)
         return written
 

@@ -299,6 +299,14 @@ def test_an_interrupted_training_that_counts_as_complete_goes_on() -> None:
     assert (verdict.state, verdict.end, verdict.delete) == (State.RESTARTING, None, True)
 
 
+def test_an_interruption_before_the_end_is_history() -> None:
+    interrupted = sight("a", phase="Succeeded", code=0, ended=90, message=result(Outcome.INTERRUPTED))
+    completed = sight("b", phase="Succeeded", code=0, age=50, message=result(Outcome.COMPLETED))
+    verdict = judge(seen(interrupted, completed, job=job("Complete")))
+    assert verdict.end is not None
+    assert (verdict.end.reason, verdict.delete) == (EndReason.COMPLETED, False)
+
+
 def test_a_trial_that_is_going_is_left_to_the_garbage_collector() -> None:
     given = seen(sight(), job=job(), desired="Stopped")
     given.trial["metadata"]["deletionTimestamp"] = ago(0)
