@@ -23,18 +23,21 @@ import yaml
 from tests.controlplane.test_study import World, manifest, world
 from tests.testbed.controlplane import ControlPlane
 
-from tuning_operator.api.metadata import API_VERSION, GROUP
+from tuning_operator.api.metadata import API_VERSION
 from tuning_operator.backends.kubernetes.resources import TUNING_JOBS, name_of
+from tuning_operator.backends.local.run_directory import RunDirectory
 from tuning_operator.cli.cluster import jobs
+from tuning_operator.cli.cluster.place import find_place
 from tuning_operator.cli.main import main
 from tuning_operator.engine.codec import to_line
 from tuning_operator.engine.decisions import Decision
 from tuning_operator.engine.engine import Engine
 from tuning_operator.engine.events import Event
 
-VIEW = ({"apiGroups": [GROUP], "resources": ["tuningjobs", "trials"], "verbs": ["get", "list", "watch"]},)
-CHANGE = (*VIEW, {"apiGroups": [GROUP], "resources": ["tuningjobs"], "verbs": ["patch"]})
-"""The rights that docs/command.md asks for."""
+PAGE = Path(__file__).parents[2] / "docs" / "command.md"
+CHANGE = yaml.safe_load(PAGE.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0])
+"""The rights that the page gives: to read, and to change."""
+VIEW = CHANGE[:1]
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,13 @@ def tuning(
     return call
 
 
-def user(plane: ControlPlane, namespace: str, name: str, rules: tuple[Any, ...]) -> Path:
+def user(plane: ControlPlane, namespace: str, name: str, rules: list[Any]) -> Path:
     metadata = {"name": name, "namespace": namespace}
     kind = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": metadata}
     subject = {"kind": "User", "name": f"{name}-{namespace}", "apiGroup": "rbac.authorization.k8s.io"}
     reference = {"kind": "Role", "name": name, "apiGroup": "rbac.authorization.k8s.io"}
     plane.apply(
-        {**kind, "kind": "Role", "rules": list(rules)},
+        {**kind, "kind": "Role", "rules": rules},
         {**kind, "kind": "RoleBinding", "roleRef": reference, "subjects": [subject]},
     )
     return plane.user(f"{name}-{namespace}")
@@ -128,7 +131,7 @@ def text_of(path: str) -> str:
 
 
 async def test_a_job_reads_the_same_from_its_objects_as_from_the_log_of_a_run(
-    here: World, tuning: Call, told: list[Event]
+    here: World, crds: ControlPlane, tuning: Call, told: list[Event]
 ) -> None:
     space = [
         {"name": "lr", "type": "Float", "min": 1e-4, "max": 1.0, "scale": "Log"},
@@ -146,8 +149,12 @@ async def test_a_job_reads_the_same_from_its_objects_as_from_the_log_of_a_run(
     )
     keep_locally(here, told, Path("runs/digits"))
 
-    commands = [["status", "-o", "json"], ["best"], ["best", "-o", "json"]]
-    commands += [["explain", str(number)] for number in range(12)] + [["explain", "4", "-o", "yaml"]]
+    place = find_place(namespace=here.namespace, kubeconfig=str(crds.kubeconfig))
+    seen = await asyncio.to_thread(jobs.ClusterJobs(place).load, "digits")
+    assert repr(replace(seen, decisions=())) == repr(replace(RunDirectory(Path("runs/digits")).view(), decisions=()))
+
+    decided = sorted({one.trial for one in seen.decisions if one.trial is not None and not one.enforced})
+    commands = [["status", "-o", "json"], ["best"], ["explain", str(decided[0])], ["explain", "4", "-o", "yaml"]]
     for name, *rest in commands:
         remote, local = await tuning(name, "digits", *rest), await tuning(name, "digits", *rest, local=True)
         assert remote == local
@@ -228,7 +235,7 @@ async def test_who_may_only_look_is_told_who_can_allow_more(
     assert not here.jobs.get(namespace, "other")["spec"]["suspend"]
     said = await tuning("status", "-A", kubeconfig=viewer)
     assert (said.code, "may not list tuningjobs in all namespaces of cluster testbed" in said.err) == (3, True)
-    said = await tuning("status", "digits", kubeconfig=user(crds, namespace, "nobody", ()))
+    said = await tuning("status", "digits", kubeconfig=user(crds, namespace, "nobody", []))
     assert (said.code, "may not get tuningjobs" in said.err, "--clusterrole=view" in said.err) == (3, True, True)
 
 

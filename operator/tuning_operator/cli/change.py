@@ -58,7 +58,7 @@ def stop(name: str, where: Where, output: Output, *, confirm: Callable[[str], bo
         return True
     _refuse_finished(job, "stop")
     line = line_of_object(job)
-    if not confirm(f"End {name} for good, after {line.done} of {line.budget} trials? It cannot be taken back"):
+    if not confirm(f"End {name} for good, after {line.done} of {line.planned} trials? It cannot be taken back"):
         return False
     job = jobs.change(name, cancel=True)
     output.line(f"{name} is being stopped: {_running(job)} {_leaving(job)} and end as Cancelled.")

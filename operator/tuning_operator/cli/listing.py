@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from tuning_operator.api.tuning_job import Budget, Evaluation
 from tuning_operator.cli import documents, reading, words
 from tuning_operator.cli.choice import Where, has_cluster
 from tuning_operator.cli.formats import TextFormat
@@ -18,8 +20,6 @@ from tuning_operator.engine.events import EndReason
 from tuning_operator.engine.view import JobView, TrialState
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from tuning_operator.cli.output import Output
 
 _RUNNING_WORDS: Final[Mapping[str, str]] = {"Searching": "searching", "Evaluating": "evaluating"}
@@ -41,7 +41,7 @@ class Line:
     Attributes:
         best: Value of the best trial.
         done: Trials that ended by themselves or by a rule, retrainings of finalists among them.
-        budget: Search trials in all.
+        planned: Trials that the job may have in all, retrainings of finalists among them.
         since: When it started, in seconds since the epoch.
     """
 
@@ -51,7 +51,7 @@ class Line:
     best: float | None
     best_trial: str | None
     done: int
-    budget: int
+    planned: int
     running: int
     gpu_hours: float
     since: float | None
@@ -59,6 +59,7 @@ class Line:
 
 def line_of_view(view: JobView) -> Line:
     """Return the line of a run of this machine."""
+    evaluation = view.spec.evaluation
     doing = "evaluating" if view.candidates else "searching"
     state = _FINISHED_WORDS.get(view.finished or "", view.finished) or ("suspended" if view.suspended else doing)
     return Line(
@@ -67,7 +68,7 @@ def line_of_view(view: JobView) -> Line:
         best=None if view.best is None else reading.score(view.best),
         best_trial=None if view.best is None else str(view.best.number),
         done=sum(count for reason, count in view.reasons.items() if reason not in _CUT_SHORT),
-        budget=view.spec.budget.trials,
+        planned=view.spec.budget.trials + (0 if evaluation is None else evaluation.top * len(evaluation.seeds)),
         running=view.states.get(TrialState.RUNNING.value, 0),
         gpu_hours=view.gpu_hours,
         since=view.started,
@@ -87,11 +88,19 @@ def line_of_object(job: Mapping[str, Any]) -> Line:
         best=None if value is None else float(value),
         best_trial=_number_of(best.get("name"), metadata["name"]),
         done=sum(trials.get(kind, 0) for kind in ("completed", "stoppedEarly", "failed")),
-        budget=(job["spec"].get("budget") or {}).get("trials", 20),
+        planned=_planned(job["spec"]),
         running=trials.get("running", 0),
         gpu_hours=float(status.get("gpuHoursUsed") or 0),
         since=None if start is None else datetime.fromisoformat(start).timestamp(),
     )
+
+
+def _planned(spec: Mapping[str, Any]) -> int:
+    evaluation = spec.get("evaluation")
+    retrained = (
+        evaluation.get("top", Evaluation.model_fields["top"].default) * len(evaluation["seeds"]) if evaluation else 0
+    )
+    return int((spec.get("budget") or {}).get("trials", Budget.model_fields["trials"].default)) + int(retrained)
 
 
 def _state(job: Mapping[str, Any]) -> str:
@@ -143,7 +152,8 @@ def list_jobs(where: Where, *, everywhere: bool, style: TextFormat, output: Outp
     if style is not TextFormat.TEXT:
         output.raw(documents.render(document(lines), style))
     elif lines:
-        output.show(table(lines))
+        for line in table(lines, now=time.time()):
+            output.line(line)
         output.note(f"In {place}.{'' if is_cluster else ' Jobs of a cluster: tuning status -n NAMESPACE'}")
     else:
         output.note(empty)
@@ -154,34 +164,40 @@ def local_lines(runs: LocalRuns) -> list[Line]:
     return [line_of_view(runs.load(name)) for name in runs.names()]
 
 
-def table(lines: Sequence[Line], *, now: datetime | None = None) -> RenderableType:
-    """Return the table; the namespace is a column if there are several."""
-    from rich.table import Table
+def table(lines: Sequence[Line], *, now: float) -> list[str]:
+    """Return the table as plain lines, never cut; the namespace is a column for TuningJobs.
 
-    moment = (now or datetime.now(UTC)).timestamp()
-    spaces = any(line.namespace is not None for line in lines)
-    drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    if spaces:
-        drawn.add_column("namespace")
-    drawn.add_column("job", no_wrap=True)
-    drawn.add_column("state", no_wrap=True)
-    for heading in ("best", "trial", "done", "running", "GPU-hours", "started"):
-        drawn.add_column(heading, justify="right", no_wrap=True)
-    for line in lines:
-        row = [line.namespace or ""] if spaces else []
-        age = "" if line.since is None else f"{words.duration(math.floor(max(moment - line.since, 0.0)))} ago"
-        row += [
-            line.name,
-            line.state,
-            words.number(line.best),
-            line.best_trial or "",
-            f"{line.done} of {line.budget}",
-            str(line.running),
-            words.number(line.gpu_hours, digits=3) if line.gpu_hours else "",
-            age,
-        ]
-        drawn.add_row(*row)
-    return drawn
+    Args:
+        now: Seconds since the epoch.
+    """
+    head = ["job", "state", "best", "trial", "done", "running", "GPU-hours", "started"]
+    rows = [head, *(_row(line, now) for line in lines)]
+    if any(line.namespace is not None for line in lines):
+        spaces = ["namespace", *(line.namespace or "" for line in lines)]
+        rows = [[space, *row] for space, row in zip(spaces, rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    words_first = len(rows[0]) - len(head) + 2
+    return ["  ".join(_aligned(row, widths, words_first)).rstrip() for row in rows]
+
+
+def _row(line: Line, now: float) -> list[str]:
+    return [
+        line.name,
+        line.state,
+        words.number(line.best),
+        line.best_trial or "",
+        f"{line.done} of {line.planned}",
+        str(line.running),
+        words.number(line.gpu_hours, digits=3) if line.gpu_hours else "",
+        "" if line.since is None else f"{words.duration(math.floor(max(now - line.since, 0.0)))} ago",
+    ]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], words_first: int) -> list[str]:
+    return [
+        cell.ljust(width) if place < words_first else cell.rjust(width)
+        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
 
 
 def document(lines: Sequence[Line]) -> documents.Document:
@@ -195,7 +211,7 @@ def document(lines: Sequence[Line]) -> documents.Document:
                 "best": documents.number(line.best),
                 "bestTrial": line.best_trial,
                 "done": line.done,
-                "budget": line.budget,
+                "planned": line.planned,
                 "running": line.running,
                 "gpuHours": line.gpu_hours,
                 "started": line.since,

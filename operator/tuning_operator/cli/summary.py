@@ -87,11 +87,11 @@ def evaluation_sentences(view: JobView) -> list[str]:
     sentences = []
     for finalist in reading.finalists(view):
         spread = f" ± {words.number(finalist.deviation, digits=2)}" if len(finalist.values) > 1 else ""
-        gap = f"{words.number(abs(finalist.gap), digits=2)} {'worse' if finalist.gap > 0 else 'better'}"
+        off = f"{words.number(abs(finalist.gap), digits=2)} {'worse' if finalist.gap > 0 else 'better'} than"
         sentences.append(
             f"trial {finalist.trial.number} gave {words.number(finalist.mean)}{spread} with "
             f"{words.count(len(finalist.values), 'new seed')}; tuning said "
-            f"{words.number(reading.score(finalist.trial))}, so it is {gap} than it looked"
+            f"{words.number(reading.score(finalist.trial))}, so it is {off if finalist.gap else 'as good as'} it looked"
         )
     return sentences
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 from tests.unit.cli.test_cli_main import call
 from tests.unit.cli.views import make_view, write_run
 
 from tuning_operator.cli.exits import ExitCode
 from tuning_operator.cli.listing import line_of_object, line_of_view, table
 
-NOW = datetime(2026, 1, 1, 1, 5, tzinfo=UTC)
+NOW = datetime(2026, 1, 1, 1, 5, tzinfo=UTC).timestamp()
 
 
 def tuning_job(*conditions: tuple[str, str, str], **status: Any) -> dict[str, Any]:
@@ -48,18 +47,19 @@ def test_a_table_of_tuning_jobs() -> None:
     best = {"name": "digits-0003", "value": "0.05123"}
     trials = {"completed": 2, "stoppedEarly": 3, "failed": 1, "running": 2}
     job = tuning_job(("Running", "True", "Searching"), trials=trials, best=best, gpuHoursUsed="1.5")
-    console = Console(width=120, record=True, file=None)
-    with console.capture() as captured:
-        console.print(table([line_of_object(job)], now=NOW))
-    head, row = captured.get().splitlines()
-    assert head.split() == ["namespace", "job", "state", "best", "trial", "done", "running", "GPU-hours", "started"]
-    assert " ".join(row.split()) == "team digits searching 0.05123 3 6 of 8 2 1.5 1 h 05 min ago"
+    job["spec"]["evaluation"] = {"top": 2, "seeds": [1, 2]}
+    lines = table([line_of_object(job), line_of_object(tuning_job())], now=NOW)
+    assert lines == [
+        "namespace  job     state                best  trial     done  running  GPU-hours         started",
+        "team       digits  searching         0.05123      3  6 of 12        2        1.5  1 h 05 min ago",
+        "team       digits  not taken up yet        –          0 of 8        0             1 h 05 min ago",
+    ]
 
 
 def test_a_job_that_has_not_begun_has_gaps() -> None:
     job = {"metadata": {"name": "a", "namespace": "b"}, "spec": {}}
     line = line_of_object(job)
-    assert (line.best, line.best_trial, line.since, line.budget) == (None, None, None, 20)
+    assert (line.best, line.best_trial, line.since, line.planned) == (None, None, None, 20)
     assert line_of_view(make_view()).best_trial is None
 
 

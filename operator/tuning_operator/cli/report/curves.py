@@ -19,6 +19,7 @@ from tuning_operator.cli.report.picture import (
     safe,
 )
 from tuning_operator.cli.report.picture import group as group_of
+from tuning_operator.curves.marks import MARKS
 from tuning_operator.engine.events import EndReason
 from tuning_operator.engine.view import CurvePoint, JobView, TrialView
 
@@ -31,9 +32,9 @@ def curves(view: JobView) -> Picture:
     picture: dict[str, Any] = {
         "name": "curves",
         "title": "Learning curves",
-        "reading": f"Each line is one trial's {view.spec.objective.metric} while it trained, "
-        f"{'higher' if reading.maximises(view) else 'lower'} is better; a line that ends at a cross was stopped there, "
-        "and a violet triangle is a change of its learning rate.",
+        "reading": f"Each line is one trial's {view.spec.objective.metric} while it trained, drawn at the {MARKS} "
+        f"marks that rules judge; {'higher' if reading.maximises(view) else 'lower'} is better; a line that ends at a "
+        "cross was stopped there, and a violet triangle is a change of its learning rate.",
     }
     values = [point.value for trial in trials for point in trial.points if finite(point.value) is not None]
     if not values:
