@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["tests.testbed.pytest_plugin", "tests.testbed.prometheus"]
+pytest_plugins = ["tests.testbed.pytest_plugin"]
 
 settings.register_profile("patient", deadline=None)  # A slow machine is no failure.
 settings.load_profile("patient")

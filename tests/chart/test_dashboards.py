@@ -79,6 +79,7 @@ def test_every_metric_of_the_operator_is_looked_at_somewhere() -> None:
     }
 
 
+@pytest.mark.usefixtures("prometheus_server")
 def test_every_expression_is_promql(tmp_path: Path) -> None:
     asked = [expression for page in PAGES for expression in expressions(page)]
     rules = [
@@ -128,6 +129,7 @@ SERIES: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.mark.usefixtures("prometheus_server")
 @pytest.mark.parametrize("name", SERIES)
 def test_an_alert_fires_and_clears(name: str, tmp_path: Path) -> None:
     (tmp_path / "alerts.yaml").write_text(yaml.safe_dump(rule_file(Limits())))

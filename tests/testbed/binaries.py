@@ -101,6 +101,11 @@ FAMILIES = (
         ("-v",),
     ),
     Family(
+        "versitygw",
+        "github.com/versity/versitygw",
+        {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+    ),
+    Family(
         "prometheus",
         _PROMETHEUS,
         {"prometheus": f"{_PROMETHEUS}/cmd/prometheus", "promtool": f"{_PROMETHEUS}/cmd/promtool"},

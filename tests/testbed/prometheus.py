@@ -9,7 +9,6 @@ For a cluster give ``kubernetes_sd_configs`` with a ``kubeconfig_file``; the ser
 from __future__ import annotations
 
 import json
-import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -19,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from tests.testbed import binaries
 from tests.testbed.controlplane import LOOPBACK, START_TIMEOUT, answers, free_ports
@@ -143,20 +141,3 @@ def start_prometheus(
         yield server
     finally:
         instance.take_down()
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Build the server ahead of the first test that needs it, outside of its time limit."""
-    needed = any("prometheus_server" in getattr(item, "fixturenames", ()) for item in session.items)
-    if needed and not session.config.option.collectonly and binaries.missing_reason(PROGRAMS) is None:
-        binaries.binaries(PROGRAMS)
-
-
-@pytest.fixture(scope="session")
-def prometheus_server() -> Any:
-    """Return `start_prometheus`, where this machine has the server or can build it."""
-    if reason := binaries.missing_reason(PROGRAMS):
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"test bed: {reason} (a failure, since CI=true)", pytrace=False)
-        pytest.skip(f"test bed: {reason}")
-    return start_prometheus

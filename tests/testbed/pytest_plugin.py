@@ -11,17 +11,26 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import pytest
-from tests.testbed import binaries, packages, product
+from tests.testbed import binaries, packages, product, prometheus
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.errors import TestbedError
 from tests.testbed.node import Cluster
+from tests.testbed.object_store import PROGRAMS as OBJECT_STORE_PROGRAMS
+from tests.testbed.object_store import ObjectStore, start_object_store
 from tests.testbed.sizes import SIZES
 
 FIXTURES = {"control_plane": "control-plane", "simulated_cluster": "simulated", "cluster": "cluster"}
-CHART_PROGRAMS = ("helm", "helm3", "helm-unittest", "kubeconform")
+PROGRAMS = {
+    "chart_programs": ("helm", "helm3", "helm-unittest", "kubeconform"),
+    "prometheus_server": prometheus.PROGRAMS,
+    "object_store": OBJECT_STORE_PROGRAMS,
+}
+"""What fixtures need beside a test bed."""
 _SKIPPED = "test bed: "
 _OUTPUT = "testbed_logs"
 _problems = pytest.StashKey[dict[str, str]]()
@@ -46,8 +55,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             _prepare(size.name, size.prepare, session.config)
     if "product_images" in used and SIZES["cluster"].missing_reason() is None:
         _prepare("product_images", lambda: _build_images(session.config), session.config)
-    if "chart_programs" in used and binaries.missing_reason(CHART_PROGRAMS) is None:
-        _prepare("chart_programs", lambda: binaries.binaries(CHART_PROGRAMS), session.config)
+    for fixture, programs in PROGRAMS.items():
+        if fixture in used and binaries.missing_reason(programs) is None:
+            _prepare(fixture, partial(binaries.binaries, programs), session.config)
 
 
 def _build_images(config: pytest.Config) -> None:
@@ -97,12 +107,31 @@ def _require(reason: str | None) -> None:
         pytest.skip(f"{_SKIPPED}{reason}")
 
 
+def _require_programs(fixture: str, config: pytest.Config) -> None:
+    _require(binaries.missing_reason(PROGRAMS[fixture]))
+    if problem := config.stash[_problems].get(fixture):
+        pytest.fail(f"{_SKIPPED}{problem}", pytrace=False)
+
+
 @pytest.fixture(scope="session")
 def chart_programs(pytestconfig: pytest.Config) -> None:
     """Both versions of Helm, and what checks charts; `binaries.binary` has them."""
-    _require(binaries.missing_reason(CHART_PROGRAMS))
-    if problem := pytestconfig.stash[_problems].get("chart_programs"):
-        pytest.fail(f"{_SKIPPED}{problem}", pytrace=False)
+    _require_programs("chart_programs", pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def prometheus_server(pytestconfig: pytest.Config) -> Callable[..., AbstractContextManager[prometheus.Prometheus]]:
+    """Return `start_prometheus`; promtool is there, too."""
+    _require_programs("prometheus_server", pytestconfig)
+    return prometheus.start_prometheus
+
+
+@pytest.fixture(scope="session")
+def object_store(pytestconfig: pytest.Config) -> Iterator[ObjectStore]:
+    """A real S3 server with an empty bucket."""
+    _require_programs("object_store", pytestconfig)
+    with start_object_store() as store:
+        yield store
 
 
 @pytest.fixture(scope="session")
