@@ -171,6 +171,7 @@ def test_prometheus_is_shown_the_pods_and_ports_that_there_are(any_helm: Helm) -
     assert operator["podMetricsEndpoints"][0]["honorLabels"] is True
     assert trials["selector"]["matchLabels"].items() <= labels.trial_labels("job", "trial").items()
     assert trials["podMetricsEndpoints"][0]["port"] == labels.PORT_NAME
+    assert trials["podMetricsEndpoints"][0]["params"] == {"window": ["prometheus"]}
     read = str(trials["podMetricsEndpoints"][0]["relabelings"])
     for label in (labels.LABEL_JOB, labels.LABEL_TRIAL, labels.ANNOTATION_INDEX):
         assert f"__meta_kubernetes_pod_label_{label.replace('/', '_').replace('.', '_').replace('-', '_')}" in read

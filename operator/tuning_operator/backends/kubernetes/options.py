@@ -14,6 +14,7 @@ from uuid import uuid4
 from tuning_operator.backends.kubernetes.leader import Timing
 from tuning_operator.backends.kubernetes.log_format import LogFormat
 from tuning_operator.backends.kubernetes.metrics import TRIALS_SHOWN
+from tuning_operator.scrape.prometheus import Access
 
 LEASE: Final = "tuning-operator"
 
@@ -29,6 +30,7 @@ class Options:
         namespaces: The only ones that are served; none means all.
         probes: Address and port of ``/healthz``, ``/readyz`` and ``/metrics``; port 0 lets the system choose.
         metrics_trials: Trials of each job that have metrics of their own.
+        access: The Prometheus server that gets the operator's token, where a job names it.
     """
 
     own_namespace: str
@@ -39,6 +41,7 @@ class Options:
     lease: str = LEASE
     probes: tuple[str, int] = ("0.0.0.0", 8080)
     metrics_trials: int = TRIALS_SHOWN
+    access: Access | None = None
     timing: Timing = field(default_factory=Timing)
     log_level: str = "INFO"
     log_format: LogFormat = LogFormat.TEXT
@@ -96,12 +99,22 @@ def parse_options(arguments: Sequence[str]) -> Options:
         metavar="NUMBER",
         help=f"trials of each job with metrics of their own (default: {TRIALS_SHOWN})",
     )
+    parser.add_argument(
+        "--prometheus-url",
+        metavar="URL",
+        help="base address of the only Prometheus server that gets the token of --prometheus-token-file, where a "
+        "job's spec.metrics.prometheus.url names it",
+    )
+    parser.add_argument("--prometheus-token-file", type=Path, metavar="FILE", help="holds a bearer token; read anew")
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     parser.add_argument("--log-format", default=LogFormat.TEXT, choices=[str(one) for one in LogFormat])
     found = parser.parse_args(arguments)
     names = [name.strip() for part in found.namespace for name in part.split(",")]
     if "" in names:
         parser.error("--namespace: expected names of namespaces, found an empty one")
+    url, token_file = found.prometheus_url, found.prometheus_token_file
+    if (url is None) != (token_file is None):
+        parser.error("--prometheus-url and --prometheus-token-file belong together: which server, and its token")
     return Options(
         namespaces=tuple(dict.fromkeys(names)),
         own_namespace=found.own_namespace,
@@ -111,6 +124,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
         kubeconfig=found.kubeconfig,
         probes=("0.0.0.0", found.probe_port),
         metrics_trials=found.metrics_trials,
+        access=None if url is None else Access(url=url, token_file=token_file),
         timing=Timing.of(found.lease_duration),
         log_level=found.log_level,
         log_format=LogFormat(found.log_format),

@@ -63,7 +63,14 @@ async def run_operator(options: Options, *, stop: asyncio.Event) -> int:
         meters.leads()
         work = WorkMeters()
         services = [
-            Service(client, keys=keys, instance=options.identity, namespace=namespace, meters=work)
+            Service(
+                client,
+                keys=keys,
+                instance=options.identity,
+                namespace=namespace,
+                meters=work,
+                access=options.access,
+            )
             for namespace in options.namespaces or (None,)
         ]
         probes.leads(services, work)

@@ -38,6 +38,7 @@ from tuning_operator.backends.kubernetes.snapshot import CacheState, Snapshot
 from tuning_operator.backends.kubernetes.studies import Studies
 from tuning_operator.backends.kubernetes.times import parse_time
 from tuning_operator.backends.kubernetes.trial_controller import TrialController, dry_run_job
+from tuning_operator.scrape.prometheus import Access
 from tuning_operator.scrape.scraper import Scraper
 from tuning_operator.scrape.steering import Steering
 
@@ -54,6 +55,7 @@ class Service:
         namespace: The only one that is served; None for all.
         instance: Name of this process in Events.
         meters: Where it is counted what is done; shared with the other services of this process.
+        access: The Prometheus server that the operator was set up with.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Service:
         instance: str,
         namespace: str | None = None,
         meters: WorkMeters | None = None,
+        access: Access | None = None,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -90,7 +93,7 @@ class Service:
             notify=self._notify,
             observe=meters.trial_reconciled,
         )
-        self.scraper: Final = Scraper(observe=meters.scraped)
+        self.scraper: Final = Scraper(observe=meters.scraped, access=access)
         self.studies: Final = Studies(
             Site(
                 client=client,
@@ -165,7 +168,8 @@ class Service:
         address = str(pod["status"]["podIP"])
         host = f"[{address}]" if ":" in address else address
         began = parse_time(pod["status"].get("startTime"))
-        return Endpoint(url=f"http://{host}:{labels.PORT}", since=None if began is None else began.timestamp())
+        since = None if began is None else began.timestamp()
+        return Endpoint(url=f"http://{host}:{labels.PORT}", since=since, pod=name_of(pod))
 
     def result(self, trial: Object) -> TrialResult | None:
         """Return the last word of the newest pod of rank 0 that has ended and said something."""

@@ -19,8 +19,8 @@ from tuning_operator.engine.events import EndReason
 from tuning_operator.engine.results import reduce_values
 from tuning_operator.engine.wanted import Wanted
 from tuning_operator.scrape.look import Look
-from tuning_operator.scrape.records import observations_of
 from tuning_operator.scrape.reader import Identity
+from tuning_operator.scrape.records import observations_of
 from tuning_operator.scrape.source import Place, Reader, Source
 
 #: What the trial itself counts; pods of a Job all start with the same environment, so it is the same in each.

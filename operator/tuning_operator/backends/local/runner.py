@@ -78,6 +78,8 @@ async def run(
         raise BackendError("spec.suspend is true, so there is nothing to run; set it to false")
     if job.spec.cancel:
         raise BackendError("spec.cancel is true, so there is nothing to run; take it out")
+    if job.spec.metrics.prometheus is not None:
+        _log.warning("spec.metrics.prometheus is for a cluster; trials of this machine are read themselves")
     if len(slots) < job.spec.budget.parallel:
         _log.warning(
             "budget.parallel is %d; %d at once, one for each GPU of this machine", job.spec.budget.parallel, len(slots)

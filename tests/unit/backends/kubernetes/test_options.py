@@ -26,12 +26,21 @@ def test_namespaces_may_be_said_one_by_one_or_together() -> None:
         (["--lease-duration=2"], "at least 3, found 2"),
         (["--lease-duration=soon"], "at least 3, found soon"),
         (["--metrics-trials=-1"], "at least 0, found -1"),
+        (["--prometheus-url=http://x"], "--prometheus-url and --prometheus-token-file belong together"),
+        (["--prometheus-token-file=token"], "--prometheus-url and --prometheus-token-file belong together"),
     ],
 )
 def test_what_cannot_be_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse_options(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_a_token_belongs_to_one_server() -> None:
+    assert parse_options([]).access is None
+    access = parse_options(["--prometheus-url=https://x/y", "--prometheus-token-file=/t"]).access
+    assert access is not None
+    assert (access.url, str(access.token_file)) == ("https://x/y", "/t")
 
 
 def test_the_lease_is_renewed_well_within_its_duration() -> None:
