@@ -281,9 +281,11 @@ class Engine:
         """Return how long the job has been at work by now, which is what ``budget.duration`` limits."""
         return self._job.active_seconds(time)
 
-    def view(self, *, time: float) -> JobView:
-        """Return a picture of the whole job for people."""
-        return view_job(self._job, name=self._name, live=self._live, time=time, gpu_seconds=self._gpu_seconds)
+    def view(self, *, time: float, points: bool = True) -> JobView:
+        """Return a picture of the whole job for people, with the points of all curves or without."""
+        return view_job(
+            self._job, name=self._name, live=self._live, time=time, gpu_seconds=self._gpu_seconds, points=points
+        )
 
     def _take(self) -> int:
         sequence = self._next

@@ -20,7 +20,9 @@ from tuning_operator.engine.state import Job, Trial
 from tuning_operator.engine.view import CandidateView, CurvePoint, JobView, TrialState, TrialView
 
 
-def view_job(job: Job, *, name: str, live: Mapping[int, Live], time: float, gpu_seconds: float) -> JobView:
+def view_job(
+    job: Job, *, name: str, live: Mapping[int, Live], time: float, gpu_seconds: float, points: bool = True
+) -> JobView:
     """Return the picture of a job.
 
     Args:
@@ -29,9 +31,10 @@ def view_job(job: Job, *, name: str, live: Mapping[int, Live], time: float, gpu_
         live: What was seen of running trials, by number.
         time: Now.
         gpu_seconds: Of the whole job so far as the meter says; ended trials' own account counts if it is more.
+        points: Whether trials come with their curves, which take nearly all of the time.
     """
     trials = {
-        trial.number: _view_trial(job, trial, name=name, live=live.get(trial.number), time=time)
+        trial.number: _view_trial(job, trial, name=name, live=live.get(trial.number), time=time, points=points)
         for trial in job.trials.values()
     }
     candidates = _candidates(job)
@@ -67,7 +70,7 @@ def view_job(job: Job, *, name: str, live: Mapping[int, Live], time: float, gpu_
     )
 
 
-def _view_trial(job: Job, trial: Trial, *, name: str, live: Live | None, time: float) -> TrialView:
+def _view_trial(job: Job, trial: Trial, *, name: str, live: Live | None, time: float, points: bool) -> TrialView:
     sign, curve, ended = job.sign, trial.curve, trial.ended
     value = best = learning_rate = None
     if curve.mark:
@@ -115,7 +118,9 @@ def _view_trial(job: Job, trial: Trial, *, name: str, live: Live | None, time: f
         gpu_seconds=0.0 if ended is None else ended.gpu_seconds,
         points=tuple(
             CurvePoint(fraction=at.mark / MARKS, value=sign * at.value, learning_rate=at.learning_rate) for at in curve
-        ),
+        )
+        if points
+        else (),
     )
 
 

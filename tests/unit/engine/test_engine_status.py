@@ -40,6 +40,18 @@ def test_a_running_job():
     assert status.observed_generation == status.conditions[0].observed_generation == 3
 
 
+def test_a_status_needs_no_points_of_curves():
+    driver = Driver()
+    driver.begin()
+    driver.mark(0, 10, 0.5)
+    driver.end(0, 0.25)
+    whole, bare = (driver.engine.view(time=driver.time, points=points) for points in (True, False))
+    assert whole.trials[0].points
+    assert not bare.trials[0].points
+    statuses = [job_status(view, time=driver.time, generation=1) for view in (whole, bare)]
+    assert statuses[0] == statuses[1]
+
+
 def test_transition_times_change_only_with_the_status_of_a_condition():
     driver = Driver()
     driver.begin()
