@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from trial_protocol import names
@@ -20,7 +20,7 @@ from tuning_operator.scrape.exposition import Samples
 from tuning_operator.scrape.fetch import Fetcher
 from tuning_operator.scrape.look import Look
 from tuning_operator.scrape.page import PageReader
-from tuning_operator.scrape.pairing import Pages, by_pod
+from tuning_operator.scrape.pairing import Pages, Target, by_pod
 from tuning_operator.scrape.prometheus import FIELD, Access, PrometheusServer, Series, TooMuch, selector
 from tuning_operator.scrape.source import Place
 
@@ -66,6 +66,11 @@ class PrometheusReader:
         self._reader = PageReader(spec, attempt=place.attempt)
         self._pages = Pages((*self._reader.wanted, *_EVALUATION))
 
+    @property
+    def newest(self) -> Mapping[Target, int]:
+        """When its newest page was scraped, by target, in milliseconds since the epoch by the server's clock."""
+        return self._pages.newest
+
     async def explain(self) -> str:
         """Say for a person why nothing usable came."""
         return await self._source.explain(self)
@@ -105,6 +110,7 @@ class PrometheusSource:
     """
 
     remembers = True
+    reads_all_at_once = True
 
     def __init__(
         self,

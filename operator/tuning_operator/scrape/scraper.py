@@ -95,6 +95,7 @@ class DirectSource:
     """
 
     remembers = False
+    reads_all_at_once = False
     trouble = ""
     reads_since = 0.0
 

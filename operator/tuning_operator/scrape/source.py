@@ -44,12 +44,14 @@ class Source(Protocol[R]):
 
     Attributes:
         remembers: Whether a trial can still be read after it has ended.
+        reads_all_at_once: Whether a look at one trial costs as much as a look at all.
         trouble: Why nothing can be read of any trial now; empty if something can.
         reads_since: Since when that is so without a break, in seconds since the epoch; silence before says nothing
             about a trial.
     """
 
     remembers: bool
+    reads_all_at_once: bool
     trouble: str
     reads_since: float
 

@@ -66,7 +66,6 @@ class Study:
         self._objects = StudyObjects(site, namespace=namespace, name=name)
         self._status_due = 0.0
         self._best: int | None = None
-        self._next_look = 0.0
         self._touched: set[str] = set()
         self._wake = asyncio.Event()
 
@@ -135,7 +134,7 @@ class Study:
         for body, log in zip(bodies, logs, strict=True):
             state.adopt(body, log)
         self._touched = {name_of(body) for body in bodies}
-        self._next_look = self._status_due = 0.0
+        self._status_due = 0.0
         for body in bodies:
             self._site.trials.learn(body)
         self._announce_recent(state)
@@ -168,24 +167,24 @@ class Study:
         touched, self._touched = self._touched, set()
         await self._tell(state, news.lifecycle(site, state, touched))
         found: news.Events = []
-        is_due = now >= self._next_look
-        if is_due:
-            self._next_look = now + spec.metrics.interval.total_seconds()
-            found += await news.look(site, state)
+        turn = state.turns.take(now)
+        if turn is not None:
+            found += await news.look(site, state, turn)
         found += await news.look_back(site, state, touched)
         if bool(state.source.trouble) is state.is_readable:
             state.is_readable = not state.is_readable
             self._objects.announce_source(state.source.trouble)
         found += news.ends(site, state, touched)
         await self._tell(state, found)
-        for event in engine.check(time=site.clock(), gpu_seconds=state.gpu_seconds if is_due else 0.0):
+        for event in engine.check(time=site.clock(), gpu_seconds=state.gpu_seconds if turn else 0.0):
             await self._tell_job(state, event)
-        await self._propose(state)
+        # As long as was spent on the trials that run, if it must be: neither may keep the other from its turn.
+        await self._propose(state, until=max(state.turns.due, 2 * site.clock() - now))
         if self._state is None:
             return None
         await orders.agree(self._objects, state)
-        await orders.steer(site, self._objects, state, again=is_due)
-        pauses = [await self._write_status(state), self._next_look - site.clock() if engine.active() else None]
+        await orders.steer(site, self._objects, state, again=turn)
+        pauses = [await self._write_status(state), state.turns.due - site.clock() if engine.active() else None]
         return min((max(pause, 0.0) for pause in pauses if pause is not None), default=None)
 
     # What is recorded, and what follows from it.
@@ -231,11 +230,12 @@ class Study:
             if not belongs_to_job(decision) and decision.trial in state.watched:
                 state.watched[decision.trial].log.add(decision)
         await orders.agree(self._objects, state)
-        await orders.steer(self._site, self._objects, state, again=False)
+        await orders.steer(self._site, self._objects, state)
         for decision in decisions:
             self._objects.announce(decision)
 
-    async def _propose(self, state: StudyState) -> None:
+    async def _propose(self, state: StudyState, *, until: float) -> None:
+        """Make trials until there are enough; leave off, and go on soon, when it is time to look at those that run."""
         while events := state.engine.propose(time=self._site.clock()):
             for event in events:
                 if isinstance(event, TrialProposed):
@@ -244,6 +244,9 @@ class Study:
                     await self._record_decisions(state, state.engine.apply(event))
                 else:
                     await self._tell_job(state, event)
+            if self._site.clock() >= until:
+                self._wake.set()
+                return
 
     async def _create(self, state: StudyState, proposed: TrialProposed) -> bool:
         """Make the Trial, which is the record of its proposal; return False if its Job cannot be made at all."""
@@ -269,9 +272,9 @@ class Study:
         now = self._site.clock()
         if now < self._status_due and state.engine.finished is None:
             return self._status_due - now
-        view = state.engine.view(time=now)
-        if await self._objects.write_status(view, time=now):
-            self._status_due = now + self._site.status_pause
+        view = state.engine.view(time=now, points=False)
+        self._status_due = now + self._site.status_pause
+        await self._objects.write_status(view, time=now)
         if view.best is not None and view.best.number != self._best:
             self._best = view.best.number
             self._objects.announce_best(view.best)
@@ -280,7 +283,7 @@ class Study:
     def _announce_recent(self, state: StudyState) -> None:
         """Announce again what was decided last: the process may have died before it could."""
         now = self._site.clock()
-        view = state.engine.view(time=now)
+        view = state.engine.view(time=now, points=False)
         self._best = None if view.best is None else view.best.number
         for decision in view.decisions:
             if now - decision.time < _RECENT:

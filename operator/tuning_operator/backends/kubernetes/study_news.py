@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from tuning_operator.api.trial import Desired
 from tuning_operator.backends.kubernetes.site import Endpoint, Site
@@ -58,10 +58,10 @@ def ends(site: Site, state: StudyState, touched: Iterable[str]) -> Events:
     return found
 
 
-async def look(site: Site, state: StudyState) -> Events:
-    """Look at every running trial at once, and return what is new."""
+async def look(site: Site, state: StudyState, turn: Callable[[int], bool]) -> Events:
+    """Look at all running trials at once whose turn it is, and return what is new."""
     targets: list[tuple[int, Watched]] = []
-    for number, body in state.bodies():
+    for number, body in state.bodies(state.names(turn)):
         attempt = state.engine.trial(number).attempt
         endpoint = site.endpoint(body) if attempt else None
         if endpoint is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from trial_protocol.control import ControlMessage
 from tuning_operator.api.trial import Desired
@@ -27,14 +28,20 @@ async def agree(objects: StudyObjects, state: StudyState) -> None:
     await asyncio.gather(*found)
 
 
-async def steer(site: Site, objects: StudyObjects, state: StudyState, *, again: bool) -> None:
-    """Send control messages to trials that have not reported the wanted revision; `again` to those sent before too."""
+async def steer(
+    site: Site, objects: StudyObjects, state: StudyState, *, again: Callable[[int], bool] | None = None
+) -> None:
+    """Send control messages to trials that have not reported the wanted revision.
+
+    Args:
+        again: To which trials, by number, also if it was sent before; None for none.
+    """
     found = []
     for number, watched in state.watched.items():
         wanted = state.engine.wanted(number)
         control = wanted.control
         is_new = control.revision > watched.sent
-        if wanted.desired is not Desired.RUNNING or watched.url is None or not (again or is_new):
+        if wanted.desired is not Desired.RUNNING or watched.url is None or not (is_new or (again and again(number))):
             continue
         if is_behind(wanted=control.revision, reported=watched.revision):
             watched.sent = control.revision

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tuning_operator.api.trial import Desired, StopReason
 from tuning_operator.api.tuning_job import TuningJobSpec
@@ -10,6 +10,7 @@ from tuning_operator.backends.kubernetes.resources import Object, name_of
 from tuning_operator.backends.kubernetes.site import Site
 from tuning_operator.backends.kubernetes.study_objects import TrialGone
 from tuning_operator.backends.kubernetes.trial_log import TrialLog
+from tuning_operator.backends.kubernetes.turns import Turns
 from tuning_operator.backends.kubernetes.watched import Watched
 from tuning_operator.engine.engine import Engine
 from tuning_operator.engine.events import EndReason
@@ -24,6 +25,7 @@ class StudyState:
         source: What they are read through.
         is_readable: Whether people were told last that it can be read.
         is_empty: Whether no trial was ever made.
+        turns: When which of them are looked at.
     """
 
     def __init__(self, site: Site, *, namespace: str, spec: TuningJobSpec, engine: Engine) -> None:
@@ -32,6 +34,10 @@ class StudyState:
         self.watched: dict[int, Watched] = {}
         self.is_readable = True
         self.source = site.scraper.source(spec=spec, namespace=namespace)
+        self.turns = Turns(
+            interval=spec.metrics.interval.total_seconds(),
+            trials=1 if self.source.reads_all_at_once else spec.budget.parallel,
+        )
         self._site = site
         self._namespace = namespace
         self._numbers: dict[str, int] = {}
@@ -71,14 +77,18 @@ class StudyState:
             control=wanted.control,
         )
 
-    def bodies(self, names: Iterable[str] | None = None) -> list[tuple[int, Object]]:
-        """Return the Trials among `names` (all, without) that have not ended, as the cache has them.
+    def names(self, turn: Callable[[int], bool]) -> list[str]:
+        """Return the Trials that have not ended and whose turn it is."""
+        return [name for name, number in self._numbers.items() if number in self.watched and turn(number)]
+
+    def bodies(self, names: Iterable[str]) -> list[tuple[int, Object]]:
+        """Return the Trials among `names` that have not ended, as the cache has them.
 
         Raises:
             TrialGone: One of them is gone.
         """
         found = []
-        for name in list(self._numbers) if names is None else names:
+        for name in names:
             number = self._numbers.get(name)
             if number is None or number not in self.watched:
                 continue
