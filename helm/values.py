@@ -175,6 +175,17 @@ class CaBundle(Part):
     """Its key that holds the certificates, in PEM. They take the place of those of the image."""
 
 
+class PrometheusSource(Part):
+    """The Prometheus server that gets the operator's token, where a job reads its trials through that server."""
+
+    url: str = Field("", pattern=r"^(https?://.+)?$")
+    """Its address, as jobs write it in `spec.metrics.prometheus.url`. One that wants no token need not be named."""
+    token_secret: DnsName = ""
+    """A Secret of the release's namespace that holds the bearer token."""
+    token_key: str = Field("token", pattern=r"^[-._a-zA-Z0-9]+$")
+    """Its key."""
+
+
 class PodMonitor(Part):
     """What Prometheus Operator is asked to scrape."""
 
@@ -283,6 +294,7 @@ class Values(Part):
     termination_grace_period_seconds: int = Field(30, ge=5)
     """Seconds for an orderly end, in which leadership is handed over."""
     pod_disruption_budget: PodDisruptionBudget = PodDisruptionBudget()
+    prometheus_source: PrometheusSource = PrometheusSource()
     pod_monitor: PodMonitor = PodMonitor()
     prometheus_rule: PrometheusRule = PrometheusRule()
     dashboards: Dashboards = Dashboards()
