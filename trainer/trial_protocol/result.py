@@ -1,7 +1,8 @@
 """The final word of a trial: a small JSON in its termination message.
 
-Scraping can miss the last value and a finished process answers no more; this channel loses nothing. Kubernetes cuts
-a termination message at 4,096 bytes, so the result is bounded.
+Scraping can miss the last values and a finished process answers no more; this channel loses nothing. Kubernetes cuts
+a termination message at 4,096 bytes, so the result is bounded: the newest evaluations come with it as far as there is
+room, some sixty of one metric.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from trial_protocol.errors import ProtocolError
+from trial_protocol.history import HistoryRecord
 from trial_protocol.numbers import decode_number, encode_number
 
 MAX_RESULT_BYTES = 4096
@@ -44,15 +47,19 @@ class TrialResult:
     checkpoint: str = ""
     message: str = ""
     revision: int = 0
+    history: tuple[HistoryRecord, ...] = ()
+    """The newest evaluations of this process, oldest first: nobody may have read them before it ended."""
 
     def to_json(self) -> str:
         """Return at most `MAX_RESULT_BYTES` of ASCII JSON: a long message is cut, then the last values are left out.
+
+        What room is left the newest evaluations get that have the same metrics as the very newest.
 
         Raises:
             ProtocolError: It is too long without any message or values; the checkpoint is to blame.
         """
         message, values = self.message, {name: encode_number(value) for name, value in self.values.items()}
-        while len(text := self._render(message, values)) > MAX_RESULT_BYTES:
+        while len(text := self._render(message, values, {})) > MAX_RESULT_BYTES:
             if message:
                 # A character takes at most 12 bytes, so this never cuts more than it must.
                 message = message[: -math.ceil((len(text) - MAX_RESULT_BYTES) / 12)]
@@ -60,9 +67,29 @@ class TrialResult:
                 values.popitem()
             else:
                 raise ProtocolError(f"a result has at most {MAX_RESULT_BYTES} bytes; shorten its checkpoint")
-        return text
+        history = self._newest(MAX_RESULT_BYTES - len(text))
+        return self._render(message, values, history) if history else text
 
-    def _render(self, message: str, values: Mapping[str, float | str]) -> str:
+    def _newest(self, room: int) -> dict[str, Any]:
+        """Return as many of the newest evaluations as have room, as a table."""
+        if not self.history:
+            return {}
+        columns = list(self.history[-1].values)
+        table: dict[str, Any] = {"columns": columns, "rows": []}
+        room -= len(json.dumps({"history": table}))
+        for record in reversed(self.history):
+            if list(record.values) != columns:
+                break
+            rate = None if record.learning_rate is None else encode_number(record.learning_rate)
+            values = [encode_number(value) for value in record.values.values()]
+            row = [record.step, record.attempt, record.time, rate, record.revision, *values]
+            room -= len(json.dumps(row)) + 2
+            if room < 0:
+                break
+            table["rows"].insert(0, row)
+        return {"history": table} if table["rows"] else {}
+
+    def _render(self, message: str, values: Mapping[str, float | str], more: Mapping[str, Any]) -> str:
         return json.dumps(
             {
                 "outcome": self.outcome.value,
@@ -72,6 +99,7 @@ class TrialResult:
                 "checkpoint": self.checkpoint,
                 "message": message,
                 "revision": self.revision,
+                **more,
             }
         )
 
@@ -92,6 +120,22 @@ class TrialResult:
                 checkpoint=str(parsed.get("checkpoint", "")),
                 message=str(parsed.get("message", "")),
                 revision=int(parsed.get("revision", 0)),
+                history=_history(parsed.get("history") or {}),
             )
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ProtocolError(f"not a trial result ({error}): {text[:120]!r}") from None
+
+
+def _history(table: Mapping[str, Any]) -> tuple[HistoryRecord, ...]:
+    columns = [str(name) for name in table.get("columns", ())]
+    return tuple(
+        HistoryRecord(
+            step=int(step),
+            attempt=int(attempt),
+            time=float(time),
+            values=dict(zip(columns, map(decode_number, values), strict=True)),
+            learning_rate=None if rate is None else decode_number(rate),
+            revision=int(revision),
+        )
+        for step, attempt, time, rate, revision, *values in table.get("rows", ())
+    )

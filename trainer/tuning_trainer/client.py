@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
@@ -31,6 +32,8 @@ from tuning_trainer.state import TrialState
 from tuning_trainer.termination import Termination
 
 _CONSTANT: Final = Schedule()
+_LAST_EVALUATIONS: Final = 100
+"""More than a result has room for."""
 _METRIC_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -82,6 +85,7 @@ class Trial:
         self._state = TrialState(monotonic=monotonic)
         self._controls = Controls(trial=self._environment.audience, public_key=self._environment.public_key)
         self._evaluations = Evaluations(life=int(clock() * 1000))
+        self._newest: deque[HistoryRecord] = deque(maxlen=_LAST_EVALUATIONS)
         self._termination = Termination()
         self._server: TrialServer | None = None
         self._loop_polls = False
@@ -215,16 +219,16 @@ class Trial:
         record_values, rate = self._state.report(
             step=step, time=now, counters=known, values=values, learning_rate=learning_rate
         )
-        self._evaluations.append(
-            HistoryRecord(
-                step=step,
-                attempt=self.attempt,
-                time=now,
-                values=record_values,
-                learning_rate=rate,
-                revision=self._revision,
-            )
+        record = HistoryRecord(
+            step=step,
+            attempt=self.attempt,
+            time=now,
+            values=record_values,
+            learning_rate=rate,
+            revision=self._revision,
         )
+        self._evaluations.append(record)
+        self._newest.append(record)
         if not self._loop_polls:
             self._apply(step)
 
@@ -281,6 +285,7 @@ class Trial:
             checkpoint=checkpoint,
             message=message,
             revision=self._revision,
+            history=tuple(self._newest),
         )
         try:
             write_termination_message(self._environment.termination_path, result)

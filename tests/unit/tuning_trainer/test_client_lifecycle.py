@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,12 @@ def test_the_lines_of_the_package_docstring_make_a_trial(tmp_path: Path) -> None
     ended = run_trial(tmp_path, script, parameters={"lr": 0.25}, control=token(1, 2.0))
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.startswith("tuning: serving on port ")
-    assert result(tmp_path) == TrialResult(
+    told = result(tmp_path)
+    assert replace(told, history=()) == TrialResult(
         outcome=Outcome.COMPLETED, step=100, values={"eval_loss": 1 - 0.25 * 2.0}, revision=1
     )
+    assert [record.step for record in told.history] == list(range(101 - len(told.history), 101))
+    assert len(told.history) >= 40
     (tmp_path / "result.json").unlink()
     alone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert (alone.stdout, alone.stderr) == ("", "tuning: not in a tuning job; nothing is reported\n")
@@ -137,9 +141,22 @@ def test_an_own_word_at_the_end_stands(tmp_path: Path) -> None:
         trial.report(step=5, eval_loss=0.5)
         trial.finish(Outcome.NON_FINITE, values={"eval_loss": math.inf}, checkpoint="a/b", message="lost")
         assert scrape(trial)["eval_loss"] == 0.5
-    assert result(tmp_path) == TrialResult(
+    told = result(tmp_path)
+    assert [record.values["eval_loss"] for record in told.history] == [0.5]
+    assert replace(told, history=()) == TrialResult(
         outcome=Outcome.NON_FINITE, step=5, values={"eval_loss": math.inf}, checkpoint="a/b", message="lost"
     )
+
+
+def test_the_last_word_has_the_evaluations_of_this_process_and_not_those_before_it(tmp_path: Path) -> None:
+    earlier = HistoryRecord(step=5, attempt=1, time=1.0, values={"train_step": 5.0, "eval_loss": 0.7})
+    with serving(tmp_path) as trial, trial:
+        trial.restore_history([earlier])
+        trial.report(step=10, eval_loss=0.5, learning_rate=1e-3)
+        trial.report(step=15, eval_loss=0.4, learning_rate=1e-3)
+        newest = trial.history[1:]
+    assert list(result(tmp_path).history) == newest
+    assert [record.step for record in newest] == [10, 15]
 
 
 def test_the_termination_message_is_written_into_the_file_that_is_there(tmp_path: Path) -> None:

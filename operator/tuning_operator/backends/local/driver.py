@@ -258,8 +258,11 @@ class TrialDriver:
         self._observe(look.records, pulse=look.pulse, keep=True)
 
     def _take_result(self, result: TrialResult) -> None:
-        """Use the value of a trial's final word, unless a look has brought it already."""
+        """Use what a trial's final word says, unless a look has brought it already."""
         spec = self._shop.spec
+        unread = [one for one in result.history if (one.attempt, one.step, one.time) not in self._seen]
+        self._seen.update((one.attempt, one.step, one.time) for one in unread)
+        self._observe(unread, keep=True)
         position = result.values.get(spec.axis.metric)
         if position is None and spec.axis.metric == names.METRIC_STEP:
             position = float(result.step)
