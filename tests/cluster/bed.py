@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -217,9 +217,19 @@ def seconds_between(earlier: str, later: str) -> float:
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
+def serve_crds(cluster: Cluster) -> None:
+    """Make the API server know our kinds of objects."""
+    cluster.kubectl("apply", "--server-side", "-f", "crds/")
+    for name in ("tuningjobs", "trials"):
+        crd = f"crd/{name}.tuning-operator.io"
+        # A wait for the condition fails on a CRD that has no conditions yet.
+        cluster.kubectl("wait", "--for=jsonpath={.status.conditions}", crd, "--timeout=20s")
+        cluster.kubectl("wait", "--for=condition=Established", crd, "--timeout=20s")
+
+
 @asynccontextmanager
-async def bed(cluster: Cluster) -> AsyncIterator[Bed]:
-    """Make a namespace and run the operator for it, with an operator of its own."""
+async def bed(cluster: Cluster, *, operates: bool = True) -> AsyncIterator[Bed]:
+    """Make a namespace, and unless a test wants to do that itself run an operator for it."""
     namespace = f"test-{uuid4().hex[:8]}"
     cluster.kubectl("create", "namespace", namespace)
     account = ("get", "serviceaccount", "default", "-n", namespace, "--ignore-not-found", "-o", "name")
@@ -229,7 +239,7 @@ async def bed(cluster: Cluster) -> AsyncIterator[Bed]:
         made = Bed(cluster, client, namespace, volume)
         tasks = [asyncio.create_task(one.run()) for one in made.seen.values()]
         try:
-            with operating(cluster, namespace):
+            with operating(cluster, namespace) if operates else nullcontext():
                 async with asyncio.timeout(30):
                     for reflector in made.seen.values():
                         await reflector.wait_synced()
@@ -244,10 +254,10 @@ async def bed(cluster: Cluster) -> AsyncIterator[Bed]:
 
 
 @contextmanager
-def operating(cluster: Cluster, namespace: str) -> Iterator[subprocess.Popen[bytes]]:
+def operating(cluster: Cluster, namespace: str, *, port: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """Run the operator as a process of its own, with the rights of its role in one namespace."""
     user = str(operator_user(cluster, namespace))
-    (port,) = free_ports(1)
+    port = port or free_ports(1)[0]
     command = [sys.executable, "-m", "tuning_operator.backends.kubernetes.process", f"--kubeconfig={user}"]
     command += [f"--namespace={namespace}", f"--own-namespace={namespace}", f"--probe-port={port}", "--identity=test"]
     command += [f"--key-file={cluster.instance.folder / f'key-{namespace}.pem'}"]

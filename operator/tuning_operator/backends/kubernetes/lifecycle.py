@@ -40,7 +40,7 @@ class State(StrEnum):
     RESTARTING = "Restarting"
     """The newest pod ended, and the Job makes another one."""
     NODE_LOST = "NodeLost"
-    """A pod should be gone, but its node does not answer."""
+    """A node does not answer: a pod there may or may not run, or should be gone and cannot be seen to be."""
     RECREATING = "Recreating"
     """Somebody deleted the Job; it is made again."""
     PAUSING = "Pausing"
@@ -264,6 +264,9 @@ def _run(seen: Seen) -> Verdict:
             message=f"pod {pod}: {problem}",
             again=again,
         )
+    silent = [pod for pod in living if look.is_cut_off(pod)]
+    if silent:
+        return Verdict(state=State.NODE_LOST, message=_silence(silent[0]))
     running = [pod for pod in living if look.runs(pod)]
     if len(running) >= job["spec"].get("parallelism", 1):
         return Verdict(state=State.RUNNING)
@@ -304,6 +307,15 @@ def _make(seen: Seen) -> Verdict:
     if seen.spec is None:
         return Verdict(state=state, message="its TuningJob is not there")
     return Verdict(state=state, message=message, create=True)
+
+
+def _silence(pod: Object) -> str:
+    node = pod["spec"].get("nodeName", "")
+    return (
+        f"node {node} does not answer, so nobody knows how pod {pod['metadata']['name']} is doing; Kubernetes replaces "
+        "the pod when its tolerations for unreachable nodes run out (5 minutes, if the template says nothing else); "
+        f"if the node is gone for good, delete it (kubectl delete node {node})"
+    )
 
 
 def _lost(seen: Seen) -> Verdict | None:

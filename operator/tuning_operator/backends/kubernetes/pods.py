@@ -46,6 +46,18 @@ def runs(pod: Object) -> bool:
     return pod.get("status", {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
 
 
+def is_cut_off(pod: Object) -> bool:
+    """Return whether the node of a running pod does not answer any more.
+
+    The node controller then takes its readiness away, and nothing else: a kubelet would give a reason, or say that a
+    container is not ready.
+    """
+    conditions = {one["type"]: one for one in pod.get("status", {}).get("conditions") or ()}
+    ready = conditions.get("Ready", {})
+    containers_are = conditions.get("ContainersReady", {}).get("status") == "True"
+    return runs(pod) and ready.get("status") == "False" and not ready.get("reason") and containers_are
+
+
 def has_started(pod: Object) -> bool:
     """Return whether a container of the pod has ever run."""
     if pod.get("status", {}).get("phase") in ("Running", "Succeeded"):

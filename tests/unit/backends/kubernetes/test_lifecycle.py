@@ -103,6 +103,10 @@ def over(seconds: float) -> dict[str, Any]:
     return {"reason": "Failed", "conditions": [finished]}
 
 
+def readiness(*, containers: str = "True", **reason: str) -> list[dict[str, Any]]:
+    return [{"type": "Ready", "status": "False", **reason}, {"type": "ContainersReady", "status": containers}]
+
+
 UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
 
 
@@ -114,6 +118,9 @@ UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedul
         (seen(job=job()), {"state": State.PENDING}),
         (seen(sight(phase="Pending"), job=job()), {"state": State.STARTING}),
         (seen(sight(), job=job()), {"state": State.RUNNING}),
+        (seen(sight(conditions=readiness()), job=job()), {"state": State.NODE_LOST}),
+        (seen(sight(conditions=readiness(containers="False")), job=job()), {"state": State.RUNNING}),
+        (seen(sight(conditions=readiness(reason="ReadinessGatesNotReady")), job=job()), {"state": State.RUNNING}),
         (seen(sight(), job=job(nodes=2)), {"state": State.STARTING}),
         (seen(sight(), sight("q", rank=1), job=job(nodes=2)), {"state": State.RUNNING}),
         (seen(sight(owner="j-0"), job=job()), {"state": State.PENDING}),
