@@ -63,13 +63,12 @@ class BackOff(ControlRule):
         scale = max(applied.scale * self._settings.factor, self._settings.floor)
         if done >= self._settings.times or scale >= applied.scale:
             return None
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in alarm.numbers.items())
         return ControlVerdict(
             scale=scale,
             restore=True,
             quiet=self._settings.quiet,
             sentence=(
-                f"its training loss {'is not finite' if alarm.kind == NON_FINITE else 'exploded'} ({numbers}): the "
+                f"its training loss {'is not finite' if alarm.kind == NON_FINITE else 'exploded'} ({alarm.told}): the "
                 f"learning rate is scaled from {applied.scale:.4g} to {scale:.4g}, from the last good checkpoint "
                 f"(change {done + 1} of at most {self._settings.times})"
             ),

@@ -25,3 +25,8 @@ class Alarm:
     kind: str
     position: float
     numbers: Mapping[str, float]
+
+    @property
+    def told(self) -> str:
+        """Return the numbers for a sentence: in order of their names, because a stored record has lost its own."""
+        return ", ".join(f"{name} {value:.4g}" for name, value in sorted(self.numbers.items()))

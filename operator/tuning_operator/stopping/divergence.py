@@ -86,15 +86,14 @@ class Divergence(StoppingRule):
 
     def judge_alarm(self, alarm: Alarm, curve: Curve) -> StopVerdict | None:  # noqa: ARG002
         """Stop a trial that no control rule rescued."""
-        numbers = ", ".join(f"{name} {value:.4g}" for name, value in alarm.numbers.items())
         if alarm.kind == NON_FINITE:
             return StopVerdict(
                 reason="NonFinite",
-                sentence=f"its training loss is not finite any more ({numbers})",
+                sentence=f"its training loss is not finite any more ({alarm.told})",
                 inputs=alarm.numbers,
             )
         return StopVerdict(
-            reason="StoppedEarly", sentence=f"its training loss exploded ({numbers})", inputs=alarm.numbers
+            reason="StoppedEarly", sentence=f"its training loss exploded ({alarm.told})", inputs=alarm.numbers
         )
 
 

@@ -46,3 +46,13 @@ def test_a_trial_has_its_chances_and_no_more(times: int) -> None:
     settings = BackOffSettings(times=times, floor=1e-9)
     assert answer(changes=times - 1, settings=settings) is not None
     assert answer(changes=times, settings=settings) is None
+
+
+def test_a_sentence_is_the_same_whatever_order_a_stored_alarm_comes_back_in() -> None:
+    def sentence(numbers: dict[str, float]) -> str:
+        alarm = Alarm(kind="NonFinite", position=5.0, numbers=numbers)
+        verdict = BackOff(BackOffSettings()).judge_alarm(alarm, curve_of([1.0]), AppliedControl(scale=1.0, changes={}))
+        assert verdict is not None
+        return verdict.sentence
+
+    assert sentence({"nonfinite": 21.0, "finite": 0.0}) == sentence({"finite": 0.0, "nonfinite": 21.0})
