@@ -44,16 +44,19 @@ class Pages:
     newest: dict[Target, int] = field(default_factory=dict)
 
     def of(self, series: Iterable[Series]) -> list[Page]:
-        """Return the pages that are new, oldest first."""
+        """Return the pages that are new, oldest first.
+
+        Raises:
+            ScrapeError: A sample is not one.
+        """
         found: dict[tuple[int, Target], dict[str, list[tuple[int, float]]]] = {}
         for one in series:
             labels = one.labels
             name = labels.get(_NAME, "")
             target = (labels.get("job", ""), labels.get("instance", ""))
             after = self.newest.get(target, -1)
-            for time, value in one.samples:
-                if time > after:
-                    found.setdefault((time, target), {}).setdefault(name, []).append((len(labels), value))
+            for time, value in one.newer(after):
+                found.setdefault((time, target), {}).setdefault(name, []).append((len(labels), value))
         pages = []
         for time, target in sorted(found):
             self.newest[target] = time

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -43,10 +43,28 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The samples of one series: times in milliseconds since the epoch by the server's clock, oldest first."""
+    """The samples of one series as they came: pairs of a time in seconds and a value as text, oldest first."""
 
     labels: Mapping[str, str]
-    samples: list[tuple[int, float]]
+    pairs: Sequence[Any]
+
+    def newer(self, after: int) -> Iterator[tuple[int, float]]:
+        """Return the samples after a time in milliseconds since the epoch by the server's clock, newest first.
+
+        Most samples are known already, for questions overlap; only the others are looked into.
+
+        Raises:
+            ScrapeError: A sample is not one.
+        """
+        for pair in reversed(self.pairs):
+            try:
+                time = round(float(pair[0]) * 1000)
+                if time <= after:
+                    return
+                value = float(pair[1])
+            except (ValueError, TypeError, LookupError):
+                raise ScrapeError(f"{FIELD}.url: a sample of its answer cannot be read: {str(pair)[:40]}") from None
+            yield time, value
 
 
 class PrometheusServer:
@@ -131,8 +149,10 @@ def _quoted(text: str) -> str:
 
 
 def _parse(one: Any) -> Series:
-    pairs = one["values"] if "values" in one else [one["value"]] if "value" in one else ()
-    return Series(one["metric"], [(round(float(time) * 1000), float(value)) for time, value in pairs])
+    pairs = one["values"] if "values" in one else [one["value"]] if "value" in one else []
+    if not isinstance(one["metric"], dict) or not isinstance(pairs, list):
+        raise TypeError
+    return Series(one["metric"], pairs)
 
 
 def _foreign(answer: Answer) -> str:

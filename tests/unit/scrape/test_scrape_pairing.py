@@ -19,7 +19,10 @@ WANTED = ("eval_loss", "train_step", "tuning_learning_rate")
 
 
 def one(name: str, *samples: tuple[int, float], **labels: str) -> Series:
-    return Series({"__name__": name, "pod": "a", "job": "j", "instance": "i", **labels}, list(samples))
+    return Series(
+        {"__name__": name, "pod": "a", "job": "j", "instance": "i", **labels},
+        [[time / 1000, str(value)] for time, value in samples],
+    )
 
 
 def values(pages: list[object]) -> list[tuple[int, dict[str, float]]]:

@@ -115,10 +115,10 @@ async def test_values_arrive_as_they_were_exported(fake: FakePrometheus, asking:
 
 async def test_many_trials_are_one_question(fake: FakePrometheus, asking: Any) -> None:
     asked = asking(cluster="eu")
-    readers = [asked.reader(f"job-{number:04d}-x") for number in range(260)]
+    readers = [asked.reader(f"job-{number:04d}-x") for number in range(110)]
     fake.answer = lambda question: success(page(999.0, 4, 0.5, pod="job-0003-x") if "job-0003-x" in question else [])
     looks = await asked.source.look(readers)
-    assert [len(one) for one in looks] == [int(number == 3) for number in range(260)]
+    assert [len(one) for one in looks] == [int(number == 3) for number in range(110)]
     assert len(fake.questions) == 2
     assert all('namespace="team"' in one and 'cluster="eu"' in one for one in fake.questions)
     assert await asked.source.look([]) == []
@@ -191,7 +191,7 @@ async def test_an_endless_answer_is_cut(fake: FakePrometheus, clock: Clock) -> N
         (web.Response(status=502, text="secret page"), "it answered 502: it does not work now"),
         (web.json_response({"status": "success", "data": {}}), "its answer does not follow Prometheus' API"),
         (
-            web.json_response({"status": "success", "data": {"result": [{"metric": {}, "values": [["x"]]}]}}),
+            web.json_response({"status": "success", "data": {"result": [{"metric": {}, "values": 1}]}}),
             "its answer",
         ),
         (web.json_response(["success"]), "which is no answer of Prometheus"),
@@ -210,6 +210,14 @@ async def test_what_is_wrong_is_said_with_the_field(
     assert sentence in said
     assert "secret" not in said, "what a stranger's server says is not shown to who may write a job"
     assert fake.path == "/prefix/api/v1/query"
+
+
+async def test_a_sample_that_is_none_is_an_error(fake: FakePrometheus, asking: Any) -> None:
+    asked = asking()
+    fake.answer = lambda _: success([*page(999.0, 4, "what"), *page(999.0, 5, 0.5, pod="b")])  # type: ignore[arg-type]
+    (look,), (other,) = await asked.source.look([asked.reader(), asked.reader("b")])
+    assert look.error == "spec.metrics.prometheus.url: a sample of its answer cannot be read: [999.0, 'what']"
+    assert (look.records, other.position) == ((), 5.0)
 
 
 async def test_a_server_that_is_not_there(asking: Any) -> None:
