@@ -1,4 +1,4 @@
-"""The commands that begin with a manifest: run it here, or check it."""
+"""The commands that begin with a manifest: run it here, check it, or convert it."""
 
 from __future__ import annotations
 
@@ -47,3 +47,34 @@ def validate(context: typer.Context, file: ManifestArgument) -> None:
     output: Output = context.obj
     for line in plan(load(file)):
         output.line(line)
+
+
+@commands.command(
+    short_help="Convert a Katib Experiment or an OptimizationJob to a TuningJob.",
+    epilog="Example: tuning convert experiment.yaml --total 2000 > job.yaml    "
+    "From a cluster: kubectl get experiment digits -o yaml | tuning convert - --total 2000",
+)
+def convert(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The manifest; - reads standard input.")],
+    target: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to write it.  [default: standard output]"),
+    ] = None,
+    total: Annotated[
+        float | None, typer.Option("--total", min=0, help="Length of a training, which Katib does not know.")
+    ] = None,
+    axis: Annotated[
+        str, typer.Option("--axis", metavar="METRIC", help="Unit of that length: a counter that trials report.")
+    ] = "train_step",
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="Trials in all, if the file sets no bound.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write it although something was refused.")] = False,
+) -> None:
+    """Convert a Katib Experiment or a Kubeflow OptimizationJob, and tell what became of each field."""
+    from tuning_operator.cli.convert.command import convert_file
+    from tuning_operator.cli.convert.settings import Settings
+
+    settings = Settings(axis=axis, total=total, trials=trials)
+    raise typer.Exit(convert_file(file, target=target, settings=settings, force=force, output=context.obj))

@@ -70,6 +70,10 @@ class Output:
         """Say something about the result on standard error."""
         self._errors.print(text, style="dim", soft_wrap=True)
 
+    def note_table(self, renderable: RenderableType) -> None:
+        """Show a table about the result on standard error."""
+        self._errors.print(renderable)
+
     def error(self, text: str) -> None:
         """Say on standard error what went wrong."""
         self._errors.print(f"error: {text}", style="red", soft_wrap=True)

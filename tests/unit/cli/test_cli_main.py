@@ -27,7 +27,7 @@ spec:
 """
 
 
-COMMANDS = ["run", "validate", "status", "watch", "best", "explain", "report", "suspend", "resume", "stop"]
+COMMANDS = ["run", "validate", "convert", "status", "watch", "best", "explain", "report", "suspend", "resume", "stop"]
 
 
 @pytest.fixture
