@@ -120,3 +120,15 @@ def test_the_summary_says_when_the_parameters_alone_do_not_tell_the_learning_rat
         "              its learning rate was changed while it trained: ×0.5 at 10 %, ×0.25 at 20 % of the schedule"
         in lines
     )
+
+
+def test_what_keeps_a_job_or_a_trial_from_going_on_is_said_once() -> None:
+    lines: list[str] = []
+    reporter = PlainReporter(lines.append)
+    waits = make_trial(0, state=TrialState.PENDING, message="no node has room", started=None)
+    for _ in range(2):
+        reporter.update(make_view((waits,), notice="the watch broke"))
+    reporter.update(make_view((replace(waits, message=""),)))
+    reporter.update(make_view((waits,), notice="the watch broke"))
+    said = [line.partition("] ")[2] for line in lines]
+    assert said == ["the watch broke", "trial 0 pending: no node has room"] * 2
