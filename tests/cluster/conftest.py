@@ -11,9 +11,8 @@ from tests.testbed.node import Cluster
 
 
 @pytest.fixture(scope="session")
-def stand_in(cluster: Cluster) -> Cluster:
-    """The node, with the image of stand-in trials, and our kinds of objects."""
-    import_stand_in(cluster)
+def served(cluster: Cluster) -> Cluster:
+    """The node, and an API server that knows our kinds of objects."""
     cluster.kubectl("apply", "--server-side", "-f", "crds/")
     for name in ("tuningjobs", "trials"):
         crd = f"crd/{name}.tuning-operator.io"
@@ -22,8 +21,23 @@ def stand_in(cluster: Cluster) -> Cluster:
     return cluster
 
 
+@pytest.fixture(scope="session")
+def stand_in(served: Cluster) -> Cluster:
+    """The same, with the image of stand-in trials."""
+    import_stand_in(served)
+    return served
+
+
 @pytest.fixture
 async def here(stand_in: Cluster) -> AsyncIterator[Bed]:
     """A namespace with an operator."""
     async with bed(stand_in) as made:
+        yield made
+
+
+@pytest.fixture
+async def restricted(served: Cluster, product_images: dict[str, str]) -> AsyncIterator[Bed]:
+    """A namespace with an operator that admits restricted pods only, on a node that has our own images."""
+    async with bed(served) as made:
+        served.kubectl("label", "namespace", made.namespace, "pod-security.kubernetes.io/enforce=restricted")
         yield made
