@@ -165,6 +165,7 @@ class Study:
         if spec.cancel and not engine.is_cancelled and engine.finished is None:
             await self._tell_job(state, engine.event(JobCancelled, time=now))
         touched, self._touched = self._touched, set()
+        await orders.undo(self._objects, state, touched)
         await self._tell(state, news.lifecycle(site, state, touched))
         found: news.Events = []
         turn = state.turns.take(now)
@@ -178,8 +179,9 @@ class Study:
         await self._tell(state, found)
         for event in engine.check(time=site.clock(), gpu_seconds=state.gpu_seconds if turn else 0.0):
             await self._tell_job(state, event)
-        # As long as was spent on the trials that run, if it must be: neither may keep the other from its turn.
-        await self._propose(state, until=max(state.turns.due, 2 * site.clock() - now))
+        # A machine that is free costs more than a decision that waits, but neither keeps the other from its turn.
+        spent = site.clock() - now
+        await self._propose(state, until=max(state.turns.due, now + spent + _PROPOSING * spent))
         if self._state is None:
             return None
         await orders.agree(self._objects, state)
