@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -9,8 +10,9 @@ from typing import Final
 from tuning_operator.api.trial import Desired
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes import job_status, labels
+from tuning_operator.backends.kubernetes.back_off import BackOff
 from tuning_operator.backends.kubernetes.errors import AlreadyExists, Conflict, NotFound
-from tuning_operator.backends.kubernetes.events import best_event, decision_event, source_event
+from tuning_operator.backends.kubernetes.events import best_event, decision_event, objects_event, source_event
 from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
 from tuning_operator.backends.kubernetes.jobs import identity, owner
 from tuning_operator.backends.kubernetes.resources import TRIALS, TUNING_JOBS, Object
@@ -26,6 +28,9 @@ from tuning_operator.errors import BackendError
 
 MANAGER: Final = "tuning-operator"
 CURVE_MANAGER: Final = "tuning-operator-curve"
+_CONFLICTS: Final = 6
+"""Conflicts in a row after which a study reads all of its objects again."""
+_BACK_OFF: Final = BackOff(first=0.05, longest=1.0)
 
 
 class ObjectsChanged(BackendError):
@@ -144,7 +149,17 @@ class StudyObjects:
         spec = watched.log.spec(job=self._name, wanted=wanted)
         if spec != watched.log.written:
             written = await self._apply(watched, {"spec": spec}, manager=MANAGER)
-            watched.log.written = written["spec"]
+            watched.log.written, watched.generation = written["spec"], written["metadata"]["generation"]
+
+    async def restore_spec(self, watched: Watched, wanted: Wanted, *, found: Object) -> None:
+        """Make a Trial's spec what it was before somebody else changed it to `found`, and tell of that."""
+        before = watched.log.written or {}
+        changed = sorted(name for name in {*before, *found} if before.get(name) != found.get(name))
+        name = self.trial_name(watched.log.proposed.trial)
+        watched.log.written = None
+        await self.write_spec(watched, wanted)
+        message = f"somebody changed {', '.join(changed)} in the spec of Trial {name}; it is what was recorded again"
+        self._site.post(objects_event(self.job, message, time=self._site.clock()))
 
     async def write_curve(self, watched: Watched, shown: Object) -> None:
         """Write what was recorded of a Trial, and beside it what is only shown."""
@@ -200,12 +215,32 @@ class StudyObjects:
         name = self.trial_name(watched.log.proposed.trial)
         body = {"metadata": {"name": name, "namespace": self._namespace, "uid": watched.uid}, **part}
         async with self._site.writes:
-            try:
-                written = await self._site.client.apply(TRIALS, body, subresource=subresource, manager=manager)
-            except (NotFound, Conflict):
-                raise TrialGone(name) from None
+            written = await self._apply_anew(name, body, manager=manager, subresource=subresource)
         self._site.trials.learn(written)
         return written
+
+    async def _apply_anew(self, name: str, body: Object, *, manager: str, subresource: str) -> Object:
+        """Apply; again after a conflict, unless it is another Trial of this name that is there."""
+        client, failures = self._site.client, 0
+        while True:
+            try:
+                return await client.apply(TRIALS, body, subresource=subresource, manager=manager)
+            except NotFound:
+                raise TrialGone(name) from None
+            except Conflict:
+                failures += 1
+                if not await self._is_still_there(name, body["metadata"]["uid"]):
+                    raise TrialGone(name) from None
+                if failures == _CONFLICTS:
+                    raise
+                await asyncio.sleep(_BACK_OFF.pause(failures))
+
+    async def _is_still_there(self, name: str, uid: str) -> bool:
+        try:
+            body = await self._site.client.get(TRIALS, namespace=self._namespace, name=name)
+        except NotFound:
+            return False
+        return bool(body["metadata"]["uid"] == uid)
 
     async def _apply_status(self, status: Object) -> None:
         metadata = {"name": self._name, "namespace": self._namespace, "uid": self.uid}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from trial_protocol.control import ControlMessage
 from tuning_operator.api.trial import Desired
@@ -26,6 +26,14 @@ async def agree(objects: StudyObjects, state: StudyState) -> None:
             watched.agreed = agreed
             found.append(objects.write_spec(watched, wanted))
     await asyncio.gather(*found)
+
+
+async def undo(objects: StudyObjects, state: StudyState, names: Iterable[str]) -> None:
+    """Restore the specs among these Trials that somebody else changed: they are the log, and not a place for wishes."""
+    for number, body in state.bodies(names):
+        watched, spec = state.watched[number], body["spec"]
+        if body["metadata"]["generation"] > watched.generation and spec != watched.log.written:
+            await objects.restore_spec(watched, state.wanted(number), found=spec)
 
 
 async def steer(

@@ -61,6 +61,7 @@ class StudyState:
         if log.end is None:
             watched = self.watched[number] = Watched(log, self.spec, uid=body["metadata"]["uid"])
             watched.revision = (body.get("status") or {}).get("revision", 0)
+            watched.generation = body["metadata"]["generation"]
             if body["spec"].get("stopReason") == StopReason.METRICS_UNAVAILABLE:
                 watched.silent = "it reported no usable metric in time"
 

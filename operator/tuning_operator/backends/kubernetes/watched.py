@@ -33,6 +33,7 @@ class Watched:
     Attributes:
         revision: Newest control revision that the trial has reported.
         sent: Newest control revision that was sent.
+        generation: Of the Trial, as this study read or wrote its spec last.
         agreed: What was wanted, and how much was decided, when the spec was last compared.
         silent: Why it ends as MetricsUnavailable, once that is decided; empty before.
         endpoint: Where its newest attempt was last read; None before the first look.
@@ -45,6 +46,7 @@ class Watched:
         self.agreed: tuple[Wanted, int] | None = None
         self.revision = 0
         self.sent = 0
+        self.generation = 0
         self.silent = ""
         self.url: str | None = None
         self.trouble = ""
