@@ -53,6 +53,8 @@ _RECENT: Final = 60.0
 """Decisions younger than this are announced again when a study is taken up; their Events may not have been written."""
 
 _BLOCK: Final = 200
+_PROPOSING: Final = 4.0
+"""How much longer than all else in a step new trials may take while many are still to be made."""
 
 
 class Study:
@@ -181,7 +183,7 @@ class Study:
             await self._tell_job(state, event)
         # A machine that is free costs more than a decision that waits, but neither keeps the other from its turn.
         spent = site.clock() - now
-        await self._propose(state, until=max(state.turns.due, now + spent + _PROPOSING * spent))
+        await self._propose(state, until=max(state.turns.due, now + (1 + _PROPOSING) * spent))
         if self._state is None:
             return None
         await orders.agree(self._objects, state)
