@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.local.jobs import bare, run_here
+from tests.testbed.binaries import binary
 from tests.testbed.prometheus import Prometheus
 
 from trial_protocol import names
@@ -98,6 +101,16 @@ async def test_both_find_the_same_evaluations(axis: str, tmp_path: Path, prometh
                 assert f'{server.url} has no series {{namespace="team",pod=~"nobody"}}' in await reader.explain()
     finally:
         trial.close()
+
+
+def test_the_configuration_in_the_guide_is_one(tmp_path: Path, prometheus_server: Server) -> None:
+    (example,) = re.findall(r"```yaml\n(scrape_configs:.*?)```", Path("docs/metrics.md").read_text(), re.DOTALL)
+    config = tmp_path / "prometheus.yaml"
+    config.write_text(example)
+    checked = subprocess.run(
+        [binary("promtool"), "check", "config", config], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
 
 
 async def test_a_run_on_this_machine_reads_its_trials_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
