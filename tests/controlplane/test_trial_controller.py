@@ -15,9 +15,9 @@ from trial_protocol.result import Outcome, TrialResult
 from tuning_operator.api.trial import TrialStatus
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes import labels
+from tuning_operator.backends.kubernetes.dry_run import dry_run_job
 from tuning_operator.backends.kubernetes.pods import scraped_pod
 from tuning_operator.backends.kubernetes.resources import JOBS, PODS, SERVICES, TRIALS, TUNING_JOBS, name_of
-from tuning_operator.backends.kubernetes.trial_controller import dry_run_job
 
 
 @pytest.fixture

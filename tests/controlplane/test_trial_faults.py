@@ -70,7 +70,9 @@ async def test_what_happens_while_no_watch_is_open_is_not_missed(faulty: tuple[W
     pod = await here.pod(name)
     await here.start(pod)
     await here.becomes(name, "Running")
-    proxy.faults.append(Fault(hits=lambda _, path: "watch=true" in path, times=8, code=410, reason="Expired"))
-    assert proxy.cut_watches() == 4
+    proxy.faults.append(
+        Fault(hits=lambda _, path: "watch=true" in path, times=2 * len(here.reflectors), code=410, reason="Expired")
+    )
+    assert proxy.cut_watches() == len(here.reflectors)
     await here.end(pod, 137, reason="OOMKilled")
     assert (await here.becomes(name, "OutOfMemory"))["attempt"] == 1

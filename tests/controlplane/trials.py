@@ -63,8 +63,12 @@ class World:
             tuning_jobs=self.tuning_jobs,
             public_key="PEM",
             clock=self.clock,
-            notify=lambda trial, kind, reason, message: self.told.append((kind, reason, message)),
+            notify=self._hear,
         )
+
+    def _hear(self, _trial: Object, kind: str, reason: str, message: str) -> None:
+        self.told.append((kind, reason, message))
+        self._changed.set()
 
     async def until(self, what: str, holds: Callable[[], Any], seconds: float = 20.0) -> Any:
         """Return what `holds` returns, once that is true; it is asked at every change."""

@@ -14,9 +14,9 @@ from tuning_operator.api.metadata import API_VERSION
 from tuning_operator.api.parse import parse_manifest
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes.job_log import JobLog
-from tuning_operator.backends.kubernetes.lifecycle import State
 from tuning_operator.backends.kubernetes.resources import Object, name_of
 from tuning_operator.backends.kubernetes.trial_log import TrialLog
+from tuning_operator.backends.kubernetes.trial_state import State
 from tuning_operator.engine.engine import Engine
 from tuning_operator.engine.view import JobView, TrialState, TrialView
 from tuning_operator.errors import LogError, ManifestError

@@ -8,98 +8,29 @@ two pods never write one checkpoint (docs/adr/0007).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import StrEnum
+from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
-from trial_protocol.result import Outcome
 from tuning_operator.api.trial import Desired, StopReason
-from tuning_operator.api.tuning_job import Metrics, TuningJobSpec
 from tuning_operator.backends.kubernetes import pods as look
-from tuning_operator.backends.kubernetes.outcome import PodEnd, job_condition, job_is_suspended, never_starts
+from tuning_operator.backends.kubernetes.outcome import PodEnd, job_condition, job_is_suspended
 from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.backends.kubernetes.sightings import Sight
 from tuning_operator.backends.kubernetes.times import parse_time
+from tuning_operator.backends.kubernetes.trial_end import own_end, waiting_pods, what_is_left
+from tuning_operator.backends.kubernetes.trial_state import (
+    Seen,
+    State,
+    Verdict,
+    is_going,
+    recorded_end,
+    recorded_state,
+)
 from tuning_operator.engine.events import EndReason
-
-
-class State(StrEnum):
-    """What a Trial does: the reason of its condition Running. Once it has ended, the reason is why."""
-
-    PENDING = "Pending"
-    """There is no pod yet."""
-    QUEUED = "Queued"
-    """A queue, or a person, holds the Job suspended."""
-    UNSCHEDULABLE = "Unschedulable"
-    """No node has room; it starts as soon as one has."""
-    STARTING = "Starting"
-    """A pod is being started."""
-    RUNNING = "Running"
-    """All its pods run."""
-    RESTARTING = "Restarting"
-    """The newest pod ended, and the Job makes another one."""
-    NODE_LOST = "NodeLost"
-    """A node does not answer: a pod there may or may not run, or should be gone and cannot be seen to be."""
-    RECREATING = "Recreating"
-    """Somebody deleted the Job; it is made again."""
-    PAUSING = "Pausing"
-    PAUSED = "Paused"
-    STOPPING = "Stopping"
-    REJECTED = "Rejected"
-    """The API server does not take the Job, for now."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """All that is seen of one Trial.
-
-    Attributes:
-        spec: Of its TuningJob; None while that is not there, or is going.
-        job: Its Job; None without one.
-        pods: Its pods, of all its Jobs, those that are gone too.
-        has_service: Its headless Service is there; without several nodes it needs none.
-    """
-
-    trial: Object
-    spec: TuningJobSpec | None
-    job: Object | None
-    pods: tuple[Sight, ...]
-    now: datetime
-    has_service: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What is to be done and to be said.
-
-    Attributes:
-        state: What the Trial does; None where nothing new is to be said.
-        end: How it is over.
-        create: Make the Job, and over several nodes the Service.
-        serve: Make the Service again, by which the nodes of a Job that is there find each other.
-        delete: Delete the Job, in the foreground.
-        log_of: Pod whose last lines of output belong to the message.
-        again: Seconds after which to look again though nothing has changed.
-    """
-
-    state: State | None = None
-    message: str = ""
-    end: PodEnd | None = None
-    create: bool = False
-    serve: bool = False
-    delete: bool = False
-    log_of: str | None = None
-    again: float | None = None
-
 
 #: Time that a node gets beyond a pod's grace period before it counts as lost.
 OVERDUE: Final = timedelta(seconds=30)
-#: Time in which the Job controller lets a Job fail whose last pod has failed.
-_FAILS_WITHIN: Final = timedelta(seconds=5)
-#: Time that the pods' watch may lag behind the Jobs'.
-_LAG: Final = timedelta(seconds=10)
-_NEVER: Final = frozenset({"ErrImageNeverPull", "InvalidImageName"})
 _HAD_A_JOB: Final = frozenset({State.RUNNING, State.STARTING, State.UNSCHEDULABLE, State.QUEUED, State.NODE_LOST})
 
 
@@ -108,8 +39,8 @@ def judge(seen: Seen) -> Verdict:
     if seen.trial["metadata"].get("deletionTimestamp"):
         return Verdict()  # Its Job and pods go with it.
     if recorded_end(seen.trial) is not None:
-        return _after(seen)
-    over = _own_end(seen)
+        return what_is_left(seen)
+    over = own_end(seen)
     if over is not None:
         return over
     match Desired(seen.trial["spec"].get("desired", Desired.RUNNING)):
@@ -120,102 +51,6 @@ def judge(seen: Seen) -> Verdict:
             return verdict or Verdict(state=State.PAUSED)
         case Desired.RUNNING:
             return replace(_run(seen), serve=_misses_service(seen))
-
-
-def recorded_end(trial: Object) -> str | None:
-    """Return the reason why a Trial is over, or None while it is not."""
-    reason = (trial.get("status") or {}).get("reason")
-    return str(reason) if reason else None
-
-
-def recorded_state(trial: Object) -> str | None:
-    """Return what the Trial's status says that it does, or None if it says nothing yet."""
-    condition = _condition(trial, "Running")
-    return None if condition is None else str(condition["reason"])
-
-
-def _after(seen: Seen) -> Verdict:
-    """Return what is still to be freed of a Trial that is over.
-
-    A Job that fails because of what ended the Trial is left to do so, and keeps its pods. One that would try again is
-    deleted before it does: the Job controller waits ten seconds.
-    """
-    if not _is_active(seen.job):
-        return Verdict()
-    finished = _condition(seen.trial, "Finished")
-    since = seen.now - (parse_time((finished or {}).get("lastTransitionTime")) or seen.now - _FAILS_WITHIN)
-    if since < _FAILS_WITHIN:
-        return Verdict(again=(_FAILS_WITHIN - since).total_seconds())
-    return Verdict(delete=True)
-
-
-def _own_end(seen: Seen) -> Verdict | None:
-    """Return the end that the training came to by itself, whatever is wanted by now."""
-    job = seen.job
-    if job is None or _is_going(job):
-        # A pod that was asked to end may exit with 0 as well; only the trainer's own word counts here.
-        for end in look.ends(seen.pods):
-            if end.reason is EndReason.COMPLETED and end.result and end.result.outcome is Outcome.COMPLETED:
-                return Verdict(end=end)
-        return None
-    pods = look.of_job(seen.pods, job)
-    final = look.final(pods)
-    if final is not None:
-        return Verdict(end=final, log_of=look.newest_failed(pods))
-    for kind in ("Complete", "Failed"):
-        condition = job_condition(job, kind)
-        if condition is not None:
-            return _end_of_job(seen, job, condition)
-    return _hopeless(seen, job)
-
-
-def _end_of_job(seen: Seen, job: Object, condition: Object) -> Verdict:
-    pods = look.of_job(seen.pods, job)
-    complete = condition["type"] == "Complete"
-    end = look.success(pods) if complete else look.cause(pods)
-    if end is None:
-        since = seen.now - (parse_time(condition.get("lastTransitionTime")) or seen.now)
-        if since < _LAG:
-            return Verdict(again=(_LAG - since).total_seconds())
-        reason = EndReason.COMPLETED if complete else EndReason.FAILED
-        return Verdict(end=PodEnd(reason=reason, message="" if complete else _of_condition(condition)))
-    if complete and end.result and end.result.outcome is Outcome.INTERRUPTED:
-        # Somebody other than us had it stopped, and the program exited with 0: there is more to train.
-        return Verdict(state=State.RESTARTING, message="it was interrupted; it goes on in a new Job", delete=True)
-    if condition.get("reason") == "BackoffLimitExceeded" and (retries := job["spec"].get("backoffLimit", 0)):
-        tried = f"{retries} {'retry' if retries == 1 else 'retries'}"
-        end = replace(end, message=f"{end.message}; given up after {tried}")
-    failed = None if complete else look.newest_failed(pods)
-    return Verdict(end=end, log_of=failed)
-
-
-def _hopeless(seen: Seen, job: Object) -> Verdict | None:
-    """Return the end of a Trial whose pod will never start."""
-    if Desired(seen.trial["spec"].get("desired", Desired.RUNNING)) is not Desired.RUNNING:
-        return None
-    for pod, problem, left in _waiting(seen, job):
-        if left is not None and left <= timedelta():
-            message = f"pod {pod} does not start: {problem}"
-            return Verdict(end=PodEnd(reason=EndReason.CONFIGURATION_ERROR, message=message), delete=True)
-    return None
-
-
-def _waiting(seen: Seen, job: Object) -> list[tuple[str, str, timedelta | None]]:
-    """Return pods that may never start: name, problem, and the time until that is final (None: it never is)."""
-    patience = seen.spec.metrics.first_within if seen.spec else Metrics().first_within
-    found = []
-    for pod in look.living(look.of_job(seen.pods, job)):
-        problem = None if look.has_started(pod) else never_starts(pod)
-        if problem is None:
-            continue
-        word = problem.partition(":")[0]
-        left: timedelta | None = None
-        if word in _NEVER:
-            left = timedelta()
-        elif word != State.UNSCHEDULABLE:
-            left = (parse_time(pod["metadata"].get("creationTimestamp")) or seen.now) + patience - seen.now
-        found.append((pod["metadata"]["name"], problem, left))
-    return found
 
 
 def _stop(seen: Seen) -> Verdict:
@@ -232,7 +67,7 @@ def _stop(seen: Seen) -> Verdict:
 def _free(seen: Seen, state: State) -> Verdict | None:
     """Return how to get rid of Job and pods; None when there are none that run."""
     living = look.living(seen.pods)
-    if seen.job is not None and not _is_going(seen.job):
+    if seen.job is not None and not is_going(seen.job):
         return Verdict(state=state, delete=True)
     lost = _lost(seen)
     if lost is not None:
@@ -244,7 +79,7 @@ def _free(seen: Seen, state: State) -> Verdict | None:
 
 def _run(seen: Seen) -> Verdict:
     job = seen.job
-    if job is None or _is_going(job):
+    if job is None or is_going(job):
         return _lost(seen) or _make(seen)
     if job_condition(job, "Suspended") or job_is_suspended(job):
         return Verdict(
@@ -255,7 +90,7 @@ def _run(seen: Seen) -> Verdict:
     lost = _lost(seen)
     if lost is not None:
         return lost
-    waiting = _waiting(seen, job)
+    waiting = waiting_pods(seen, job)
     again = min((left.total_seconds() for _, _, left in waiting if left is not None), default=_until_overdue(seen))
     if waiting:
         pod, problem, left = waiting[0]
@@ -290,9 +125,7 @@ def _is_about_to_end(job: Object, pods: Sequence[Sight], last: PodEnd) -> bool:
 
 def _misses_service(seen: Seen) -> bool:
     job = seen.job
-    return (
-        job is not None and not _is_going(job) and int(job["spec"].get("parallelism", 1)) > 1 and not seen.has_service
-    )
+    return job is not None and not is_going(job) and int(job["spec"].get("parallelism", 1)) > 1 and not seen.has_service
 
 
 def _make(seen: Seen) -> Verdict:
@@ -336,21 +169,3 @@ def _until_overdue(seen: Seen) -> float | None:
     deadlines = [parse_time(pod["metadata"].get("deletionTimestamp")) for pod in look.living(seen.pods)]
     waits = [(deadline + OVERDUE - seen.now).total_seconds() for deadline in deadlines if deadline is not None]
     return max(min(waits), 0.0) if waits else None
-
-
-def _condition(trial: Object, kind: str) -> Object | None:
-    conditions: list[Object] = (trial.get("status") or {}).get("conditions") or []
-    return next((one for one in conditions if one["type"] == kind), None)
-
-
-def _is_going(job: Object) -> bool:
-    return bool(job["metadata"].get("deletionTimestamp"))
-
-
-def _is_active(job: Object | None) -> bool:
-    """Return whether a Job may still hold or make pods."""
-    return job is not None and not (_is_going(job) or job_condition(job, "Complete") or job_condition(job, "Failed"))
-
-
-def _of_condition(condition: Object) -> str:
-    return f"{condition.get('reason', 'Failed')}: {condition.get('message', '')}".rstrip(": ")

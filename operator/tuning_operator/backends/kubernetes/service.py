@@ -18,6 +18,7 @@ from trial_protocol.result import TrialResult
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes import gpus, labels, pods
 from tuning_operator.backends.kubernetes.client import Client
+from tuning_operator.backends.kubernetes.dry_run import dry_run_job
 from tuning_operator.backends.kubernetes.errors import Forbidden, NotFound
 from tuning_operator.backends.kubernetes.events import EventPoster, trial_event
 from tuning_operator.backends.kubernetes.meters import WorkMeters
@@ -37,7 +38,7 @@ from tuning_operator.backends.kubernetes.site import Endpoint, Site
 from tuning_operator.backends.kubernetes.snapshot import CacheState, Snapshot
 from tuning_operator.backends.kubernetes.studies import Studies
 from tuning_operator.backends.kubernetes.times import parse_time
-from tuning_operator.backends.kubernetes.trial_controller import TrialController, dry_run_job
+from tuning_operator.backends.kubernetes.trial_controller import TrialController
 from tuning_operator.scrape.prometheus import Access
 from tuning_operator.scrape.scraper import Scraper
 from tuning_operator.scrape.steering import Steering
@@ -189,7 +190,7 @@ class Service:
 
     async def _objection(self, spec: TuningJobSpec, trial: Object) -> str | None:
         body = {**trial, "metadata": {**trial["metadata"], "uid": _ANY_UID}}
-        queue = self.controller.passed_labels(trial)
+        queue = self.controller.specs.labels_for(trial)
         return await dry_run_job(self._client, spec, trial=body, public_key=self._keys.public_pem, queue=queue)
 
     def _notify(self, trial: Object, kind: str, reason: str, message: str) -> None:

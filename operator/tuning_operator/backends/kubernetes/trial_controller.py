@@ -11,23 +11,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
-from pydantic import ValidationError
 
-from tuning_operator.api.tuning_job import TuningJobSpec
-from tuning_operator.backends.kubernetes import labels
 from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from tuning_operator.backends.kubernetes.job_specs import JobSpecs
 from tuning_operator.backends.kubernetes.jobs import container_name, render_job, render_service
-from tuning_operator.backends.kubernetes.lifecycle import Seen, State, Verdict, judge, recorded_state
+from tuning_operator.backends.kubernetes.lifecycle import judge
 from tuning_operator.backends.kubernetes.outcome import PodEnd
 from tuning_operator.backends.kubernetes.reflector import Change, Key, Reflector
 from tuning_operator.backends.kubernetes.resources import JOBS, SERVICES, TRIALS, Object, key_of, name_of
 from tuning_operator.backends.kubernetes.sightings import Sight, Sightings, trial_of
+from tuning_operator.backends.kubernetes.trial_state import Seen, State, Verdict, recorded_state
 from tuning_operator.backends.kubernetes.trial_status import MANAGER, render_status
 from tuning_operator.backends.kubernetes.work_queue import WorkQueue
 from tuning_operator.engine.events import EndReason
@@ -47,15 +45,6 @@ Notify = Callable[[Object, str, str, str], None]
 """Told of a Trial, an Event's type (Normal or Warning), its reason and its message; must not block."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Parsed:
-    """A TuningJob's spec, read once a generation."""
-
-    uid: str
-    generation: int
-    spec: TuningJobSpec | None
-
-
 class TrialController:
     """Reconciles Trials; `run` needs the reflectors to run beside it.
 
@@ -64,6 +53,9 @@ class TrialController:
         public_key: PEM of the key that control messages are signed with; goes into the pods.
         clock: The time of day.
         queue: Of keys (namespace, name); its depth and age are worth watching.
+
+    Attributes:
+        specs: What TuningJobs ask of their trials' Jobs.
     """
 
     def __init__(
@@ -95,7 +87,7 @@ class TrialController:
         self._notify = notify
         self._observe = observe
         self._workers = workers
-        self._parsed: dict[Key, _Parsed] = {}
+        self.specs: Final = JobSpecs(tuning_jobs)
         for reflector in (trials, jobs, pods, services, tuning_jobs):
             for body in reflector.objects.values():
                 self._hear(reflector, Change.ADDED, body)
@@ -154,7 +146,7 @@ class TrialController:
         born = trial["metadata"]["creationTimestamp"]
         return Seen(
             trial=trial,
-            spec=self._spec_of(trial),
+            spec=self.specs.of(trial),
             job=job if job is not None and _owned_by(job, trial) else None,
             pods=tuple(sight for sight in self.sightings.of(key) if sight.pod["metadata"]["creationTimestamp"] >= born),
             now=self._clock(),
@@ -197,7 +189,7 @@ class TrialController:
         assert spec is not None
         namespace, name = key_of(trial)
         try:
-            job = render_job(trial, spec=spec, public_key=self._public_key, queue=self.passed_labels(trial))
+            job = render_job(trial, spec=spec, public_key=self._public_key, queue=self.specs.labels_for(trial))
             if spec.trial.nodes > 1:
                 await self._serve(trial)
             self._jobs.learn(await self._client.create(JOBS, job))
@@ -259,78 +251,17 @@ class TrialController:
         if reflector is self._trials:
             self.queue.add(key_of(body))
         elif reflector is self._tuning_jobs:
-            self._hear_tuning_job(change, body)
+            if self.specs.hear(change, body):
+                namespace, name = key_of(body)
+                for trial, found in self._trials.objects.items():
+                    if trial[0] == namespace and found["spec"]["job"] == name:
+                        self.queue.add(trial)
         else:
-            trial = self.sightings.see(change, body) if reflector is self._pods else trial_of(body)
-            if trial is not None:
-                self.queue.add(trial)
-
-    def _hear_tuning_job(self, change: Change, body: Object) -> None:
-        key = key_of(body)
-        known = self._parsed.get(key)
-        if change is Change.DELETED:
-            self._parsed.pop(key, None)
-        elif known is not None and _identity(body) == (known.uid, known.generation):
-            return  # Only its status changed, as it often does.
-        for trial, found in self._trials.objects.items():
-            if trial[0] == key[0] and found["spec"]["job"] == key[1]:
-                self.queue.add(trial)
-
-    def _spec_of(self, trial: Object) -> TuningJobSpec | None:
-        key = (trial["metadata"]["namespace"], trial["spec"]["job"])
-        body = self._tuning_jobs.get(*key)
-        if body is None or body["metadata"].get("deletionTimestamp"):
-            return None
-        uid, generation = _identity(body)
-        known = self._parsed.get(key)
-        if known is None or (known.uid, known.generation) != (uid, generation):
-            try:
-                spec = TuningJobSpec.model_validate(body["spec"])
-            except ValidationError as error:
-                _log.warning("TuningJob %s/%s is not valid: %s", *key, error)
-                spec = None
-            known = self._parsed[key] = _Parsed(uid=uid, generation=generation, spec=spec)
-        return known.spec
-
-    def passed_labels(self, trial: Object) -> dict[str, str]:
-        """Return the labels of a Trial's TuningJob that its Job gets too."""
-        body = self._tuning_jobs.get(trial["metadata"]["namespace"], trial["spec"]["job"])
-        found = (body or {}).get("metadata", {}).get("labels") or {}
-        return {name: found[name] for name in labels.PASSED_LABELS if name in found}
-
-
-async def dry_run_job(
-    client: Client, spec: TuningJobSpec, *, trial: Object, public_key: str, queue: dict[str, str]
-) -> str | None:
-    """Return what an API server has against the Job of a trial, or None if it would take it.
-
-    Args:
-        trial: A Trial as it would be proposed first; it need not exist (any uid will do).
-
-    Raises:
-        ApiError: The server could not be asked.
-    """
-    try:
-        job = render_job(trial, spec=spec, public_key=public_key, queue=queue)
-        await client.create(JOBS, job, dry_run=True)
-    except AlreadyExists:
-        return None
-    except (Invalid, Forbidden) as error:
-        return str(error)
-    except ApiError:
-        raise
-    except BackendError as error:
-        return str(error)
-    return None
+            key = self.sightings.see(change, body) if reflector is self._pods else trial_of(body)
+            if key is not None:
+                self.queue.add(key)
 
 
 def _owned_by(body: Object, owner: Object) -> bool:
     uid = owner["metadata"]["uid"]
     return any(one.get("uid") == uid for one in body["metadata"].get("ownerReferences") or ())
-
-
-def _identity(body: Object) -> tuple[str, int]:
-    return body["metadata"]["uid"], body["metadata"].get("generation", 0)
-
-
-__all__ = ["Notify", "TrialController", "dry_run_job"]

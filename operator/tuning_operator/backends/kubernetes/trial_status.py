@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from tuning_operator.backends.kubernetes import pods as look
 from tuning_operator.backends.kubernetes.gpus import lifetime, usage
-from tuning_operator.backends.kubernetes.lifecycle import Seen, State, Verdict
 from tuning_operator.backends.kubernetes.resources import Object, name_of
 from tuning_operator.backends.kubernetes.sightings import Sight
 from tuning_operator.backends.kubernetes.times import format_time, parse_time
+from tuning_operator.backends.kubernetes.trial_state import Seen, State, Verdict
 
 MANAGER: Final = "tuning-operator-lifecycle"
 LONGEST_MESSAGE: Final = 4096

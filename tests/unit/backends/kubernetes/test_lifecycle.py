@@ -12,8 +12,9 @@ from tests.unit.backends.kubernetes.objects import spec, trial
 from trial_protocol.result import Outcome, TrialResult
 from tuning_operator.api.trial import StopReason, TrialStatus
 from tuning_operator.backends.kubernetes import labels
-from tuning_operator.backends.kubernetes.lifecycle import Seen, State, Verdict, judge
+from tuning_operator.backends.kubernetes.lifecycle import judge
 from tuning_operator.backends.kubernetes.sightings import Sight
+from tuning_operator.backends.kubernetes.trial_state import Seen, State, Verdict
 from tuning_operator.backends.kubernetes.trial_status import LONGEST_MESSAGE, render_status, with_log
 from tuning_operator.engine.events import EndReason
 
