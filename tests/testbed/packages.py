@@ -50,11 +50,15 @@ class Runtime:
         return ":".join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", *unpacked])
 
     @cached_property
+    def libraries(self) -> tuple[Path, ...]:
+        """The folders of unpacked libraries."""
+        found = (folder for base in ("usr/lib", "lib") for folder in self.unpacked.glob(f"{base}/*-linux-gnu*"))
+        return tuple(found)
+
+    @cached_property
     def environment(self) -> dict[str, str]:
         """The environment of a program of the runtime."""
-        libraries = [
-            str(folder) for base in ("usr/lib", "lib") for folder in self.unpacked.glob(f"{base}/*-linux-gnu*")
-        ]
+        libraries = map(str, self.libraries)
         inherited = os.environ.get("LD_LIBRARY_PATH")
         return {
             **os.environ,

@@ -234,7 +234,7 @@ class Builder:
         registries.write_text("")
         # In a mount namespace of its own, so that nothing stays mounted whatever happens to it.
         command = [
-            *(self._runtime.program("unshare"), "--mount", self._runtime.program("buildah")),
+            *(self._runtime.program("unshare"), "--mount", *self._with_libraries(), self._runtime.program("buildah")),
             *(f"--root={self._storage / 'root'}", f"--runroot={self._storage / 'run'}", "--storage-driver=overlay"),
             *(verb, *([f"--signature-policy={policy}"] if verb in ("build", "pull") else []), *arguments),
         ]
@@ -258,6 +258,15 @@ class Builder:
                 f"buildah {verb} failed with {answer.returncode}:\n{(answer.stdout + answer.stderr)[-3000:]}"
             )
         return answer.stdout
+
+    def _with_libraries(self) -> list[str]:
+        """What makes unpacked libraries known to all that buildah starts: it hands LD_LIBRARY_PATH on to none of it."""
+        folders = [str(folder) for folder in self._runtime.libraries]
+        if not folders:
+            return []
+        cache = self._storage / "ld.so.cache"
+        subprocess.run(["/sbin/ldconfig", "-X", "-C", str(cache), *folders], check=True, timeout=60)
+        return ["sh", "-c", f'mount --bind "{cache}" /etc/ld.so.cache && exec "$@"', "buildah"]
 
 
 def _key(sources: Path, *names: str) -> str:
