@@ -12,7 +12,7 @@ from tests.testbed.controlplane import ControlPlane
 
 from tuning_operator.api.metadata import API_VERSION
 from tuning_operator.backends.kubernetes.client import Client
-from tuning_operator.backends.kubernetes.trial_controller import dry_run_job
+from tuning_operator.backends.kubernetes.dry_run import dry_run_job
 from tuning_operator.cli.convert.conversion import convert
 from tuning_operator.cli.convert.settings import Settings
 from tuning_operator.search.check import load_job
