@@ -12,6 +12,8 @@ from pathlib import Path
 import aiohttp
 from tests.testbed.controlplane import free_ports
 
+from tuning_operator.backends.kubernetes import labels
+
 
 class Operator:
     """A running process."""
@@ -82,15 +84,21 @@ async def operator(
     identity: str = "one",
     namespaces: tuple[str, ...],
     lease: int = 3,
+    trial_port: int = labels.PORT,
 ) -> AsyncIterator[Operator]:
-    """Run an operator, and kill it at the end if it still runs."""
+    """Run an operator, and kill it at the end if it still runs.
+
+    Tests share this machine's network as pods do not, so that trials may have to answer at a port of their own.
+    """
+    start = f"import {labels.__name__} as labels; labels.PORT = {trial_port}; "
+    start += "from tuning_operator.backends.kubernetes.process import main; main()"
     (port,) = free_ports(1)
     log = folder / f"{identity}.log"
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "tuning_operator.backends.kubernetes.process",
+            "-c",
+            start,
             f"--kubeconfig={kubeconfig}",
             f"--own-namespace={own_namespace}",
             *(f"--namespace={name}" for name in namespaces),

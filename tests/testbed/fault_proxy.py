@@ -1,7 +1,7 @@
 """A proxy in front of the real API server that breaks requests on purpose, so that no test imitates the server.
 
-A fault answers instead of the server, or lets the request through and loses the answer (which looks the same to a
-client and is not), or ends a watch in the middle.
+A fault answers instead of the server, or late, or lets the request through and loses the answer (which looks the same
+to a client and is not). A watch may end between two lines or in the middle of one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Fault:
     Attributes:
         code: HTTP status to answer with; 0 closes the connection without an answer.
         after: Let the request through first: it takes effect, and only its answer is lost.
+        late: Do nothing but wait this many seconds before the request goes through; `code` does not count.
         headers: Of the answer, for example Retry-After.
+        body: Of the answer, instead of a Status object.
     """
 
     hits: Callable[[str, str], bool]
@@ -37,7 +39,9 @@ class Fault:
     code: int = 0
     reason: str = ""
     after: bool = False
+    late: float = 0.0
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 @dataclass
@@ -48,6 +52,12 @@ class FaultProxy:
     faults: list[Fault] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     watches: set[asyncio.Transport] = field(default_factory=set)
+    tearing: set[asyncio.Transport] = field(default_factory=set)
+
+    def tear_watches(self) -> int:
+        """End every watch in the middle of the next line that it brings, and return how many there are."""
+        self.tearing |= self.watches
+        return len(self.tearing)
 
     def cut_watches(self) -> int:
         """End every watch in the middle, and return how many there were."""
@@ -77,11 +87,14 @@ async def fault_proxy(plane: ControlPlane, folder: Path, *, user: str = "") -> A
 
     async def handle(request: web.Request) -> web.StreamResponse:
         fault = proxy.take(request.method, request.path_qs)
+        if fault is not None and fault.late:
+            await asyncio.sleep(fault.late)
+            fault = None
         if fault is not None and not fault.after:
             return _answer(request, fault)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         url = plane.url + request.path_qs
-        async with session.request(request.method, url, headers=headers, data=await request.read()) as upstream:
+        async with session.request(request.method, url, headers=headers, data=await request.read() or None) as upstream:
             if fault is not None:
                 await upstream.read()
                 return _answer(request, fault)
@@ -94,9 +107,14 @@ async def fault_proxy(plane: ControlPlane, folder: Path, *, user: str = "") -> A
                 proxy.watches.add(transport)
             try:
                 async for chunk in upstream.content.iter_any():
+                    if transport in proxy.tearing:
+                        await response.write(chunk[: max(len(chunk) // 2, 1)])
+                        transport.close()
+                        break
                     await response.write(chunk)
             finally:
                 proxy.watches.discard(transport)
+                proxy.tearing.discard(transport)
             return response
 
     app = web.Application(client_max_size=2**24)
@@ -136,5 +154,5 @@ def _answer(request: web.Request, fault: Fault) -> web.StreamResponse:
         "message": "injected",
         "code": fault.code,
     }
-    body = json.dumps(status).encode()
+    body = fault.body or json.dumps(status).encode()
     return web.Response(status=fault.code, body=body, headers={"Content-Type": "application/json", **fault.headers})

@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import kopf
@@ -22,8 +23,8 @@ from tuning_operator.backends.kubernetes.back_off import BackOff
 from tuning_operator.backends.kubernetes.reflector import Change
 from tuning_operator.backends.kubernetes.resources import TUNING_JOBS, Object
 
-_FAREWELL: Final = 3.0
-"""Seconds that kopf gets to end."""
+_FAREWELL: Final = 1.0
+"""Seconds that kopf gets to end; it only reads, so that what is left of it does no harm."""
 _HEALTHY: Final = 60.0
 _log = logging.getLogger(__name__)
 
@@ -42,31 +43,31 @@ async def watch_jobs(hear: Hear, *, namespaces: Callable[[], Sequence[str]], kub
     back_off, failures = BackOff(first=1.0), 0
     while True:
         began = loop.time()
-        try:
-            await _run(hear, namespaces=tuple(namespaces()), kubeconfig=kubeconfig)
-            _log.warning("kopf's watch of TuningJobs ended; it starts anew")
-        except Exception as error:
-            _log.warning("kopf's watch of TuningJobs ended, and starts anew: %s", error)
+        why = await _run(hear, namespaces=tuple(namespaces()), kubeconfig=kubeconfig)
+        _log.warning("kopf's watch of TuningJobs ended, and starts anew: %s", why)
         failures = failures + 1 if loop.time() - began < _HEALTHY else 1
         await asyncio.sleep(back_off.pause(failures))
 
 
-async def _run(hear: Hear, *, namespaces: tuple[str, ...], kubeconfig: str | None) -> None:
-    """Run kopf once; whatever ends it ends only its thread."""
+async def _run(hear: Hear, *, namespaces: tuple[str, ...], kubeconfig: str | None) -> str:
+    """Run kopf once, and return why it ended; whatever it was ends only its thread."""
     here = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = here.create_future()
+    ended: asyncio.Future[str] = here.create_future()
     stop: list[Callable[[], object]] = []
+    is_unwanted = threading.Event()
 
     def tell(change: Change, body: Object) -> None:
         here.call_soon_threadsafe(hear, change, body)
 
-    def end(error: BaseException | None) -> None:
+    def end(why: str) -> None:
         if not ended.done():
-            ended.set_result(None) if error is None else ended.set_exception(error)
+            ended.set_result(why)
 
     async def operate() -> None:
         flag, there = asyncio.Event(), asyncio.get_running_loop()
         stop.append(lambda: there.call_soon_threadsafe(flag.set))
+        if is_unwanted.is_set():
+            return
         await kopf.operator(
             registry=_registry(tell, kubeconfig),
             settings=kopf_settings(),
@@ -77,28 +78,24 @@ async def _run(hear: Hear, *, namespaces: tuple[str, ...], kubeconfig: str | Non
         )
 
     def work() -> None:
-        failure: BaseException | None = None
+        why = "no error"
         try:
             asyncio.run(operate())
         except BaseException as error:
-            failure = RuntimeError(f"{type(error).__name__}: {error}")
-        try:
-            here.call_soon_threadsafe(end, failure)
-        except RuntimeError:
-            return  # Nobody waits any more: the loop is closed.
+            why = f"{type(error).__name__}: {error}"
+        with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            here.call_soon_threadsafe(end, why)
 
     thread = threading.Thread(target=work, name="kopf", daemon=True)
     thread.start()
     try:
-        await asyncio.shield(ended)
+        return await asyncio.shield(ended)
     finally:
+        is_unwanted.set()
         for ask in stop:
-            try:
+            with suppress(RuntimeError):  # Its loop is closed already.
                 ask()
-            except RuntimeError:
-                break  # Its loop is closed already.
-        async with asyncio.timeout(_FAREWELL):
-            await asyncio.wait([ended])
+        await asyncio.wait([ended], timeout=_FAREWELL)
 
 
 def _registry(tell: Hear, kubeconfig: str | None) -> kopf.OperatorRegistry:

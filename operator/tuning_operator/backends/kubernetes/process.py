@@ -138,6 +138,10 @@ def main() -> None:
             code = asyncio.run(run())
         except TuningError as error:
             sys.stderr.write(f"tuning-operator: {error}\n")
+    if code:
+        # An orderly end would wait for threads, and somebody else may lead already.
+        logging.shutdown()
+        os._exit(code)
     raise SystemExit(code)
 
 
