@@ -5,8 +5,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-builder="${BUILDER:-$(for each in docker podman buildah; do command -v "$each" && break; done || true)}"
-[[ -n $builder ]] || { echo "Images need docker, podman or buildah; none is on the PATH" >&2; exit 1; }
+if docker buildx version >/dev/null 2>&1; then
+    builder=docker
+else
+    builder=$(command -v podman || command -v buildah || true)
+fi
+builder="${BUILDER:-$builder}"
+[[ -n $builder ]] || { echo "Images need docker with buildx, podman or buildah; none is on the PATH" >&2; exit 1; }
 # The date of every file, the same for all commits: a layer whose content has not changed keeps its digest.
 epoch="${SOURCE_DATE_EPOCH:-315532800}"
 arguments=(

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-RECORDS = '#!/bin/sh\nprintf "%s\\n" "$(basename "$0")" "$@" >> "$RECORD"\n'
+RECORDS = """#!/bin/sh
+[ "$2" != version ] || exit "${BUILDX:-0}"
+printf "%s\\n" "$(basename "$0")" "$@" >> "$RECORD"
+"""
 
 
 def build(folder: Path, *targets: str, builders: tuple[str, ...], **variables: str) -> list[str]:
@@ -47,6 +50,8 @@ def test_both_targets_are_built_with_what_is_there(tmp_path: Path, builder: str)
 def test_docker_is_asked_first_and_a_named_builder_before_it(tmp_path: Path) -> None:
     (tmp_path / "any").mkdir()
     assert build(tmp_path / "any", "operator", builders=("buildah", "docker", "podman"))[:2] == ["docker", "buildx"]
+    (tmp_path / "old").mkdir()
+    assert build(tmp_path / "old", "operator", builders=("docker", "podman"), BUILDX="1")[0] == "podman"
     (tmp_path / "named").mkdir()
     told = build(tmp_path / "named", "operator", builders=("buildah", "docker"), BUILDER="buildah")
     assert told[0] == "buildah"
@@ -67,4 +72,4 @@ def test_a_bill_of_materials_is_written_to_dist(tmp_path: Path) -> None:
 def test_without_a_builder_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         build(tmp_path, builders=())
-    assert "docker, podman or buildah" in caught.value.stderr
+    assert "docker with buildx, podman or buildah" in caught.value.stderr
