@@ -41,6 +41,15 @@ class Operator:
 
         await self._until(f"{path} says {text}", holds, seconds)
 
+    async def until_lacks(self, path: str, text: str, seconds: float = 20.0) -> None:
+        """Wait until an answer does not hold a text."""
+
+        async def holds() -> bool:
+            code, said = await self.ask(path)
+            return code == 200 and text not in said
+
+        await self._until(f"{path} is without {text}", holds, seconds)
+
     async def until_logged(self, text: str, seconds: float = 20.0) -> None:
         """Wait until its log holds a text."""
 
