@@ -74,7 +74,10 @@ def _write_archive(path: Path, layers: list[bytes]) -> None:
     config = {
         "architecture": images._architecture(),
         "os": "linux",
-        "config": {"Cmd": list(COMMAND), "Env": ["PATH=/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1"]},
+        "config": {
+            "Cmd": list(COMMAND),
+            "Env": ["PATH=/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1"],
+        },
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}" for digest in digests]},
     }
     content = json.dumps(config).encode()

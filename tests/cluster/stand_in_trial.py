@@ -53,7 +53,6 @@ def main() -> int:
         with (folder / "starts").open("a") as file:
             file.write(f"{first}\n")
         sys.stdout.write(f"starting at step {first} of {STEPS}\n")
-        sys.stdout.flush()
 
         def checkpoint(step: int) -> None:
             part = folder / "state.part"
