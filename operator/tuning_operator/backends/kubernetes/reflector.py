@@ -2,6 +2,9 @@
 
 kopf's own index is quadratic in the number of objects and keeps what was deleted during a gap. Here a relist
 *replaces*: what is no longer listed is reported as deleted, so whoever reads the cache never sees a ghost.
+
+Nor does the cache ever go back in time. Answers to our own writes arrive before the watch tells of them, and after; so
+whatever is older than what is known is passed over, by its resourceVersion.
 """
 
 from __future__ import annotations
@@ -72,6 +75,8 @@ class Reflector:
         self._objects: dict[Key, Object] = {}
         self._listeners: list[Listener] = []
         self._synced = asyncio.Event()
+        self._since = ""
+        """resourceVersion up to which everything is known; empty before the first list and after a gap."""
 
     @property
     def objects(self) -> Mapping[Key, Object]:
@@ -97,9 +102,12 @@ class Reflector:
         self._listeners.append(listener)
 
     def learn(self, body: Object) -> None:
-        """Take in the answer to one of our own writes at once, unless the watch has brought something newer."""
-        known = self._objects.get(key_of(body))
-        if known is None or _version(known) < _version(body):
+        """Take in the answer to one of our own writes at once, unless the watch has brought something newer.
+
+        One that the watch has passed and that is not there was deleted meanwhile.
+        """
+        version = _version(body)
+        if key_of(body) in self._objects or not version or version > _number(self._since):
             self._set(body)
 
     async def wait_synced(self) -> None:
@@ -115,21 +123,22 @@ class Reflector:
 
     async def _run(self) -> None:
         failures = 0
-        since = ""
+        self._since = ""
         while True:
             try:
-                if not since:
-                    items, since = await self._client.list(
+                if not self._since:
+                    items, version = await self._client.list(
                         self.resource, namespace=self._namespace, labels=self._labels, fields=self._fields
                     )
-                    self._replace(items)
+                    self._replace(items, version)
+                    self._since = version
                     self._hear()
                     self._synced.set()
-                since = await self._watch(since)
+                await self._watch()
                 failures = 0
             except Gone:
                 self._on_restart(self.resource.plural, "Gone")
-                since = ""
+                self._since = ""
             except ApiError as error:
                 self._on_restart(self.resource.plural, error.reason or type(error).__name__)
                 if self.trouble is None or str(error) != str(self.trouble):
@@ -139,23 +148,21 @@ class Reflector:
                 self._turned = self._clock()
                 await self._sleep(_BACK_OFF.pause(failures))
 
-    async def _watch(self, since: str) -> str:
+    async def _watch(self) -> None:
+        """Follow the changes; however it ends, the next watch begins where this one was."""
         async with aclosing(
             self._client.watch(
-                self.resource, since=since, namespace=self._namespace, labels=self._labels, fields=self._fields
+                self.resource, since=self._since, namespace=self._namespace, labels=self._labels, fields=self._fields
             )
         ) as events:
             async for event in events:
                 self._hear()
                 body = event["object"]
-                since = str(body["metadata"]["resourceVersion"])
-                if event["type"] == "BOOKMARK":
-                    continue
                 if event["type"] == "DELETED":
-                    self._remove(body)
-                else:
+                    self._remove(body, _version(body))
+                elif event["type"] != "BOOKMARK":
                     self._set(body)
-        return since
+                self._since = str(body["metadata"]["resourceVersion"])
 
     def _hear(self) -> None:
         self._heard = self._turned = self._clock()
@@ -164,20 +171,23 @@ class Reflector:
     def _set(self, body: Object) -> None:
         key = key_of(body)
         known = self._objects.get(key)
-        if known is not None and known["metadata"]["resourceVersion"] == body["metadata"]["resourceVersion"]:
+        if known is not None and (_is_same(known, body) or _version(known) > _version(body)):
             return
         trimmed = self._trim(body)
         self._objects[key] = trimmed
         self._tell(Change.ADDED if known is None else Change.MODIFIED, trimmed)
 
-    def _remove(self, body: Object) -> None:
-        self._objects.pop(key_of(body), None)
-        self._tell(Change.DELETED, body)
+    def _remove(self, body: Object, version: int) -> None:
+        """Forget an object that was not there any more at `version`; one of its name may have been made since."""
+        known = self._objects.get(key_of(body))
+        if known is not None and _version(known) <= version:
+            del self._objects[key_of(body)]
+            self._tell(Change.DELETED, body)
 
-    def _replace(self, items: list[Object]) -> None:
+    def _replace(self, items: list[Object], version: str) -> None:
         listed = {key_of(body) for body in items}
         for key in [key for key in self._objects if key not in listed]:
-            self._remove(self._objects[key])
+            self._remove(self._objects[key], _number(version))
         for body in items:
             self._set(body)
 
@@ -186,8 +196,16 @@ class Reflector:
             listener(change, body)
 
 
+def _is_same(one: Object, other: Object) -> bool:
+    return bool(one["metadata"]["resourceVersion"] == other["metadata"]["resourceVersion"])
+
+
 def _version(body: Object) -> int:
-    """Return the resourceVersion as a number: comparable since Kubernetes 1.35 says so (KEP-5504)."""
+    return _number(body["metadata"]["resourceVersion"])
+
+
+def _number(version: str) -> int:
+    """Return a resourceVersion as a number: comparable since Kubernetes 1.35 says so (KEP-5504); 0 if it is none."""
     with contextlib.suppress(ValueError):
-        return int(body["metadata"]["resourceVersion"])
+        return int(version)
     return 0
