@@ -60,7 +60,7 @@ class StudyState:
         self._used[number] = self._site.gpu_seconds(body)
         if log.end is None:
             watched = self.watched[number] = Watched(log, self.spec, uid=body["metadata"]["uid"])
-            watched.revision = (body.get("status") or {}).get("revision", 0)
+            watched.recall(body.get("status") or {})
             watched.generation = body["metadata"]["generation"]
             if body["spec"].get("stopReason") == StopReason.METRICS_UNAVAILABLE:
                 watched.silent = "it reported no usable metric in time"

@@ -77,6 +77,11 @@ class Watched:
             self.reader = source.reader(place)
         return self.reader
 
+    def recall(self, status: Object) -> None:
+        """Take up what an earlier process has shown of the trial."""
+        self.revision = status.get("revision", 0)
+        self._position = float(status.get("fraction", "0.0")) * self._spec.axis.total
+
     async def explain(self) -> str:
         """Say for a person why nothing usable came."""
         return self.trouble or ("it never answered" if self.reader is None else await self.reader.explain())
@@ -158,7 +163,7 @@ class Watched:
         if reason is EndReason.COMPLETED:
             return 1.0
         curve = engine.trial(self.log.proposed.trial).curve
-        return max(min(self._position / self._spec.axis.total, 1.0), curve.fraction)
+        return max(round(min(self._position / self._spec.axis.total, 1.0), 4), curve.fraction)
 
     def glimpse(self) -> Glimpse | None:
         """Return what was seen last; None before the first look."""
