@@ -1,4 +1,11 @@
-"""The key pair of an installation: control messages are signed with it, pods get its public half."""
+"""The key pair of an installation: control messages are signed with it, pods get its public half.
+
+All replicas of an installation read the same file, or the one that takes over cannot steer what runs already: a pod
+believes the key that it was started with, for as long as it lives. To change the key, put the new one into the file,
+start the operator again, and suspend and resume the jobs that run (``spec.suspend``): every trial goes on from its
+checkpoint in a new Job, which gets the new key. Until then the operator can still stop, pause and read those trials;
+only its control messages are refused, which ``tuning_operator_job_control_wait_seconds`` shows.
+"""
 
 from __future__ import annotations
 
