@@ -33,7 +33,10 @@ async def test_a_run_that_does_everything_uses_every_right_and_needs_no_other(
     spec = {"job": "other", "number": 1, "parameters": {"lr": 0.1}, "seed": 1}
     await client.create(TRIALS, {"metadata": {"name": "digits-0000", "namespace": namespace}, "spec": spec})
     template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a"}]}}
-    theirs = {"metadata": {"name": "digits-0001", "namespace": namespace}, "spec": {"suspend": True, "template": template}}
+    theirs = {
+        "metadata": {"name": "digits-0001", "namespace": namespace},
+        "spec": {"suspend": True, "template": template},
+    }
     await client.create(JOBS, theirs)
     kubeconfig = operator_user(crds, namespace)
     async with (

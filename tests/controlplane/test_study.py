@@ -289,21 +289,6 @@ class _Killed(Exception):
     """The process is gone."""
 
 
-@pytest.fixture
-def namespaces(control_plane: ControlPlane) -> Any:
-    made: list[str] = []
-
-    def make() -> str:
-        name = f"test-{random.SystemRandom().randrange(10**8):08d}"
-        control_plane.kubectl("create", "namespace", name)
-        made.append(name)
-        return name
-
-    yield make
-    for name in made:
-        control_plane.kubectl("delete", "namespace", name, "--wait=false")
-
-
 async def test_a_trial_that_reports_nothing_is_given_up_and_the_job_goes_on(here: World) -> None:
     here.players.silent.add("digits-0000")
     body = manifest(

@@ -1,0 +1,447 @@
+"""A whole job in lockstep: the operator as it runs, the real Job controller, and trials that wait until they are heard.
+
+A trial makes its next evaluation only when all that was said before is recorded, judged and obeyed, whatever happened
+to operator and API server meanwhile. So nothing that is decided may depend on when it was decided, and the records of
+two runs can be compared to the last digit. What this leaves open is how long things take and how often they are tried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from tests.testbed.controlplane import free_ports
+
+from trial_protocol import names
+from trial_protocol.control import REFUSAL_STATUS, verify_control
+from trial_protocol.errors import ControlRefused
+from trial_protocol.history import HistoryRecord, render_history
+from trial_protocol.result import Outcome, TrialResult
+from tuning_operator.backends.kubernetes import labels
+from tuning_operator.backends.kubernetes.client import Client
+from tuning_operator.backends.kubernetes.errors import Conflict, NotFound
+from tuning_operator.backends.kubernetes.outcome import EXIT_TERMINATED
+from tuning_operator.backends.kubernetes.reflector import Reflector
+from tuning_operator.backends.kubernetes.resources import JOBS, PODS, TRIALS, TUNING_JOBS, Object, name_of
+
+JOB = "digits"
+TOTAL = 100
+STRIDE = 13
+"""Steps between two evaluations: not the distance of the marks, so that values between evaluations count too."""
+_POLL = 0.02
+
+Curve = Callable[[dict[str, Any], int], float]
+"""From the parameters of a trial and the step to the objective."""
+
+
+@dataclass
+class Training:
+    """One trial's program: what it has trained lives in its checkpoint, from pod to pod."""
+
+    name: str
+    variables: dict[str, str]
+    step: int = 0
+    farthest: int = 0
+    """Step of the newest evaluation that anybody can have seen, those that a lost pod took with it too."""
+    records: list[HistoryRecord] = field(default_factory=list)
+    controls: list[dict[str, Any]] = field(default_factory=list)
+    looks: int = 0
+    needed: int = 0
+    """Looks after which the operator has taken in, recorded and judged everything."""
+    pod: str = ""
+    life: int = 0
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.variables[names.ENV_PARAMETERS])
+        return found
+
+    @property
+    def revision(self) -> int:
+        return self.controls[-1]["revision"] if self.controls else 0
+
+    @property
+    def mark(self) -> int:
+        """Newest mark that is known: one evaluation lies on each side of it."""
+        return self.farthest * 50 // TOTAL if self.farthest > STRIDE else 0
+
+    def advance(self, curve: Curve) -> None:
+        """Train until the next evaluation."""
+        self.step = min(self.step + STRIDE, TOTAL)
+        self.farthest = max(self.farthest, self.step)
+        self.needed = self.looks + 2
+        self.records.append(
+            HistoryRecord(
+                step=self.step,
+                attempt=1,
+                time=datetime.now(UTC).timestamp(),
+                values={"eval_loss": curve(self.parameters, self.step), names.METRIC_STEP: float(self.step)},
+                learning_rate=self.parameters["lr"] * (self.controls[-1]["scale"] if self.controls else 1.0),
+                revision=self.revision,
+            )
+        )
+
+    def go_back(self) -> None:
+        """Start again from the checkpoint before the newest evaluation."""
+        self.step -= STRIDE
+        del self.records[-1]
+        self.life += 1
+
+    def result(self) -> TrialResult:
+        values = {"eval_loss": self.records[-1].values["eval_loss"]}
+        return TrialResult(outcome=Outcome.COMPLETED, step=self.step, values=values, checkpoint=f"s3://b/{self.name}")
+
+
+class Site:
+    """Answers for one pod on an address of its own."""
+
+    def __init__(self, training: Training, *, address: str, port: int, public_key: str) -> None:
+        self.address = address
+        self._port = port
+        self._training = training
+        self._key = public_key
+        app = web.Application()
+        app.router.add_get(names.PATH_METRICS, self._metrics)
+        app.router.add_get(names.PATH_HISTORY, self._history)
+        app.router.add_put(names.PATH_CONTROL, self._control)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+
+    async def open(self) -> None:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self.address, self._port).start()
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        training = self._training
+        training.looks += 1
+        values = {
+            names.METRIC_STEP: training.step,
+            names.METRIC_CONTROL_REVISION: training.revision,
+            names.METRIC_ATTEMPT: 1,
+        }
+        if training.records:
+            values["eval_loss"] = training.records[-1].values["eval_loss"]
+        return web.Response(text="".join(f"{name} {value}\n" for name, value in values.items()))
+
+    async def _history(self, request: web.Request) -> web.Response:
+        life, _, place = request.query.get(names.QUERY_CURSOR, "").partition(".")
+        first = int(place) if life == str(self._training.life) else 0
+        records = self._training.records[first:]
+        headers = {names.HEADER_NEXT: f"{self._training.life}.{first + len(records)}"}
+        return web.Response(text=render_history(records), content_type="application/jsonl", headers=headers)
+
+    async def _control(self, request: web.Request) -> web.Response:
+        training = self._training
+        try:
+            message = verify_control(
+                await request.text(),
+                public_key=self._key,
+                trial=training.variables[names.ENV_IDENTITY],
+                current_revision=training.revision,
+                now=datetime.now(UTC).timestamp(),
+            )
+        except ControlRefused as error:
+            said = {"reason": error.reason, "message": str(error)}
+            return web.Response(status=REFUSAL_STATUS[error.reason], text=json.dumps(said))
+        training.controls.append(
+            {
+                "revision": message.revision,
+                "scale": message.learning_rate_scale,
+                "begin_decay": message.begin_decay,
+                "restore": message.restore,
+            }
+        )
+        return web.Response(text="{}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mishaps:
+    """What happens to trials, by number."""
+
+    misconfigured: frozenset[int] = frozenset()
+    """Their pods exit with 64 at once."""
+    evicted: frozenset[int] = frozenset()
+    """Their first pod is evicted when it has evaluated twice."""
+
+
+class Lockstep:
+    """The trials of one job in one namespace, and the kubelet of their pods.
+
+    Args:
+        together: Step up to which trials go on side by side. Beyond it one goes on at a time, so that no two end at
+            once: which of two ended first is nobody's decision, and may be seen in what is proposed next.
+        evaluations: Trials that follow when the search has ended.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        curve: Curve,
+        *,
+        trials: int,
+        parallel: int,
+        evaluations: int = 0,
+        together: int = 26,
+        mishaps: Mishaps | None = None,
+    ) -> None:
+        self.trainings: dict[str, Training] = {}
+        self.jobs_seen: dict[str, set[str]] = {}
+        """The uids of all Jobs that a trial ever had."""
+        self.twins: list[str] = []
+        """Trials that had two pods at once."""
+        self.moves = 0
+        self.port = free_ports(1)[0]
+        """At which trials answer, each on an address of its own."""
+        self._client = client
+        self._namespace = namespace
+        self._trials = Reflector(client, TRIALS, namespace=namespace)
+        self._pods = Reflector(client, PODS, namespace=namespace)
+        self._changed = asyncio.Event()
+        self._pods_changed = asyncio.Event()
+        self._trials.listen(lambda *_: self._changed.set())
+        self._pods.listen(lambda *_: self._pods_changed.set())
+        self._curve = curve
+        self._searched = trials
+        self._all = trials + evaluations
+        self._parallel = parallel
+        self._together = together
+        self._mishaps = mishaps or Mishaps()
+        self._sites: dict[str, Site] = {}
+        self._evicted: dict[str, float] = {}
+        self._addresses = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Watch the objects and play the kubelet."""
+        tasks = [asyncio.create_task(one) for one in (self._trials.run(), self._pods.run(), self.serve_pods())]
+        try:
+            yield
+            for task in tasks:
+                assert not task.done(), task.exception()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for site in self._sites.values():
+                await site.close()
+
+    async def moves_made(self) -> AsyncIterator[int]:
+        """Let the job go on move by move, until it is complete; yield after each move, before anybody has seen it."""
+        while True:
+            active = await self.settle()
+            if active is None:
+                return
+            await self._move(sorted(active, key=lambda training: (training.step, training.name)))
+            self.moves += 1
+            yield self.moves
+
+    async def settle(self, seconds: float = 120.0) -> list[Training] | None:
+        """Wait until everything that was said is recorded, judged and obeyed; return what trains, None at the end."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    self._changed.clear()
+                    active = self._active()
+                    if self._is_settled(active):
+                        # A cache may be behind: what was looked at since may have been judged.
+                        looks = {name: training.looks for name, training in self.trainings.items()}
+                        active = [await self._read(trial) for trial in active]
+                        if self._is_settled(active, looks):
+                            return [self.trainings[name_of(trial)] for trial in active]
+                    elif not active and self._trials.objects and await self._is_complete():
+                        return None
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._changed.wait(), _POLL)
+        except TimeoutError:
+            raise AssertionError(f"nothing goes on any more: {self._tell()}") from None
+
+    def _active(self) -> list[Object]:
+        return [trial for trial in self._trials.objects.values() if "end" not in (trial.get("status") or {})]
+
+    async def _read(self, trial: Object) -> Object:
+        return await self._client.get(TRIALS, namespace=self._namespace, name=name_of(trial))
+
+    def _is_settled(self, active: list[Object], looks: dict[str, int] | None = None) -> bool:
+        ended = len(self._trials.objects) - len(active)
+        left = (self._searched if ended < self._searched else self._all) - ended
+        if not active or len(active) != min(self._parallel, left):
+            return False
+        heard = [self._is_heard(trial, looks) for trial in active]
+        return all(heard)
+
+    def _is_heard(self, trial: Object, looks: dict[str, int] | None) -> bool:
+        training, status = self.trainings.get(name_of(trial)), trial.get("status") or {}
+        if (
+            "end" in status
+            or training is None
+            or trial["spec"]["desired"] != "Running"
+            or status.get("pod") != training.pod
+        ):
+            return False
+        if trial["spec"]["control"]["revision"] != training.revision:
+            return False
+        marks = status.get("marks") or [{"mark": 0}]
+        if marks[-1]["mark"] != training.mark:
+            training.needed = training.looks + 2
+            return False
+        return (training.looks if looks is None else looks.get(training.name, 0)) >= training.needed
+
+    async def _is_complete(self) -> bool:
+        job = await self._client.get(TUNING_JOBS, namespace=self._namespace, name=JOB)
+        conditions = (job.get("status") or {}).get("conditions") or ()
+        return any(one["type"] == "Complete" and one["status"] == "True" for one in conditions)
+
+    async def _move(self, active: list[Training]) -> None:
+        whole = [training for training in active if training.step == TOTAL]
+        if whole:
+            pod, whole[0].pod = whole[0].pod, ""
+            await self._end(pod, "Succeeded", 0, whole[0].result().to_json())
+            return
+        for training in active:
+            number = int(training.name.rpartition("-")[2])
+            if number in self._mishaps.evicted and training.life == 0 and len(training.records) == 2:
+                training.go_back()
+                self._evicted[training.name] = asyncio.get_running_loop().time()
+                disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}
+                pod, training.pod = training.pod, ""
+                await self._end(pod, "Failed", EXIT_TERMINATED, "", conditions=[disrupted])
+                return
+        early = [training for training in active if training.step + STRIDE <= self._together]
+        for training in early or active[:1]:
+            training.advance(self._curve)
+
+    def forget(self, name: str) -> None:
+        """Take a trial for gone; another one may get its name."""
+        del self.trainings[name], self.jobs_seen[name]
+
+    # The kubelet.
+
+    async def serve_pods(self) -> None:
+        """Say of pods what a kubelet would say, until cancelled."""
+        while True:
+            self._pods_changed.clear()
+            await self._serve_pods()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._pods_changed.wait(), 0.3)
+
+    async def _serve_pods(self) -> None:
+        pods = self._pods.objects.values()
+        there = {name_of(pod) for pod in pods}
+        for name in [name for name in self._sites if name not in there]:
+            await self._sites.pop(name).close()
+        living: list[str] = []
+        for pod in list(pods):
+            trial, phase = pod["metadata"]["labels"][labels.LABEL_TRIAL], pod["status"].get("phase")
+            owner = pod["metadata"]["ownerReferences"][0]["uid"]
+            self.jobs_seen.setdefault(trial, set()).add(owner)
+            if phase not in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp"):
+                living.append(trial)
+                if phase == "Pending":
+                    await self._start(pod, trial)
+        self.twins += [trial for trial in set(living) if living.count(trial) > 1]
+
+    async def _start(self, pod: Object, trial: str) -> None:
+        name, number = name_of(pod), int(trial.rpartition("-")[2])
+        if number in self._mishaps.misconfigured:
+            await self._end(name, "Failed", names.EXIT_CONFIGURATION_ERROR, "no such data set")
+            return
+        if asyncio.get_running_loop().time() - self._evicted.get(trial, 0.0) < 1.1:
+            return  # Pods tell their start in whole seconds.
+        variables = {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0]["env"]}
+        training = self.trainings.setdefault(trial, Training(trial, variables))
+        training.pod = name
+        if name not in self._sites:
+            self._addresses += 1
+            address = f"127.9.{self._addresses // 250}.{self._addresses % 250 + 1}"
+            site = self._sites[name] = Site(
+                training, address=address, port=self.port, public_key=variables[names.ENV_PUBLIC_KEY]
+            )
+            await site.open()
+        await self._say(name, "Running", {"running": {"startedAt": _now()}}, podIP=self._sites[name].address)
+
+    async def _end(self, pod: str, phase: str, code: int, message: str, **status: Any) -> None:
+        ended = {"exitCode": code, "startedAt": _now(), "finishedAt": _now(), "message": message}
+        site = self._sites.pop(pod, None)
+        if site is not None:
+            await site.close()
+        await self._say(pod, phase, {"terminated": ended}, **status)
+
+    async def _say(self, pod: str, phase: str, state: Object, **status: Any) -> None:
+        container = {"name": "train", "image": "trainer", "imageID": "", "ready": False, "restartCount": 0}
+        body = {"phase": phase, "startTime": _now(), "containerStatuses": [{**container, "state": state}], **status}
+        with suppress(NotFound, Conflict):
+            await self._client.patch(PODS, {"status": body}, namespace=self._namespace, name=pod, subresource="status")
+
+    def _tell(self) -> str:
+        told = []
+        for trial in self._active():
+            status = dict(trial.get("status") or {})
+            marks = status.pop("marks", [])
+            told.append(f"{trial['spec']} {status} {marks[-1:]} {self.trainings.get(name_of(trial))}")
+        return "; ".join(told) or "no trial is active"
+
+
+async def ledger(client: Client, namespace: str) -> dict[str, Any]:
+    """Return everything that was recorded of a job but times, numbers of records and seconds used."""
+    job = await client.get(TUNING_JOBS, namespace=namespace, name=JOB)
+    trials, _ = await client.list(TRIALS, namespace=namespace)
+    found: dict[str, Any] = {}
+    for trial in sorted(trials, key=name_of):
+        status = trial["status"]
+        found[name_of(trial)] = _timeless(
+            {"spec": trial["spec"]} | {key: status.get(key) for key in ("marks", "alarms", "end", "attempts")}
+        )
+    kept = ("trials", "best", "top", "records", "conditions", "rankCorrelation", "wrongStops")
+    found["job"] = _timeless({key: value for key, value in job["status"].items() if key in kept})
+    return found
+
+
+async def doubled(client: Client, namespace: str, lockstep: Lockstep) -> list[str]:
+    """Return what was made twice: Jobs of a trial, at once or one after the other, or pods."""
+    jobs, _ = await client.list(JOBS, namespace=namespace)
+    owners = [job["metadata"]["ownerReferences"][0]["name"] for job in jobs]
+    several = [f"{trial} had {len(uids)} Jobs" for trial, uids in lockstep.jobs_seen.items() if len(uids) > 1]
+    twins = [f"{trial} had two pods at once" for trial in lockstep.twins]
+    return sorted({*several, *twins, *(f"{name} has two Jobs" for name in owners if owners.count(name) > 1)})
+
+
+_TIMES = frozenset(
+    {
+        "time",
+        "sequence",
+        "because",
+        "proposedAt",
+        "computeSeconds",
+        "gpuSeconds",
+        "gpuHours",
+        "lastTransitionTime",
+        "startTime",
+        "completionTime",
+    }
+)
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _timeless(one) for key, one in value.items() if key not in _TIMES}
+    return [_timeless(one) for one in value] if isinstance(value, list) else value
+
+
+def _now() -> str:
+    return datetime.now(UTC).replace(microsecond=0).isoformat()
+
+
+@asynccontextmanager
+async def lockstep(client: Client, namespace: str, curve: Curve, **options: Any) -> AsyncIterator[Lockstep]:
+    made = Lockstep(client, namespace, curve, **options)
+    async with made.running():
+        yield made
