@@ -15,6 +15,7 @@ from tests.testbed.node import Cluster
 from tests.testbed.processes import wait_until
 from tests.testbed.product import REPOSITORY, builder, digest
 
+pytestmark = pytest.mark.timeout(300)
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -129,7 +130,6 @@ def test_the_trainer_image_trains_and_has_no_kopf(
     assert run(cluster, namespace, image, command=["python", "-c", show]) == (0, "True True\n")
 
 
-@pytest.mark.timeout(300)
 def test_a_build_from_nothing_but_the_base_gives_the_same_image(product_images: dict[str, str], tmp_path: Path) -> None:
     runtime = packages.runtime()
     with builder(runtime) as usual, builder(runtime, tmp_path / "storage") as bare:
@@ -137,7 +137,6 @@ def test_a_build_from_nothing_but_the_base_gives_the_same_image(product_images: 
     shutil.rmtree(tmp_path / "storage")
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("target", "held", "missing"), [("operator", "kopf", "torch"), ("trainer", "torch", "kopf")])
 def test_a_bill_of_materials_names_every_package(
     product_images: dict[str, str], tmp_path: Path, target: str, held: str, missing: str
