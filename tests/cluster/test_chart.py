@@ -119,7 +119,8 @@ def check_replay(node: Cluster, namespace: str) -> None:
     """Judge everything anew: an engine that never saw an operator die decides the same."""
     job = node.get("tuningjob", "digits", "-n", namespace)
     spec = parse_manifest({**job, "metadata": {"name": "digits"}, "status": None}, source="digits").spec
-    assert replay(name="digits", spec=spec, records=records(node, namespace)) is None
+    difference = replay(name="digits", spec=spec, records=records(node, namespace))
+    assert difference is None, f"{difference}\n{difference.recorded}\n{difference.judged}"
 
 
 def operators(node: Cluster, namespace: str) -> list[dict[str, Any]]:
