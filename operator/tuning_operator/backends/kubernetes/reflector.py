@@ -38,6 +38,8 @@ class Change(StrEnum):
 Listener = Callable[[Change, Object], None]
 _log = logging.getLogger(__name__)
 _BACK_OFF: Final = BackOff(longest=30.0)
+_HEALTHY: Final = 5.0
+"""Seconds after which a watch that brought nothing counts as one that worked."""
 
 
 class Reflector:
@@ -75,6 +77,7 @@ class Reflector:
         self._objects: dict[Key, Object] = {}
         self._listeners: list[Listener] = []
         self._synced = asyncio.Event()
+        self._is_fed = False
         self._since = ""
         """resourceVersion up to which everything is known; empty before the first list and after a gap."""
 
@@ -125,6 +128,7 @@ class Reflector:
         failures = 0
         self._since = ""
         while True:
+            began, self._is_fed, is_gone = self._clock(), False, False
             try:
                 if not self._since:
                     items, version = await self._client.list(
@@ -136,16 +140,20 @@ class Reflector:
                     self._synced.set()
                 await self._watch()
                 failures = 0
+                continue
             except Gone:
                 self._on_restart(self.resource.plural, "Gone")
-                self._since = ""
+                self._since, is_gone = "", True
             except ApiError as error:
                 self._on_restart(self.resource.plural, error.reason or type(error).__name__)
                 if self.trouble is None or str(error) != str(self.trouble):
                     _log.warning("the watch of %s ended: %s", self.resource, error)
                 self.trouble = error
-                failures += 1
-                self._turned = self._clock()
+            # A watch that worked and was cut, as proxies do every minute, is no reason to look away for longer.
+            was_well = self._is_fed or self._clock() - began >= _HEALTHY
+            failures = 1 if was_well else failures + 1
+            self._turned = self._clock()
+            if not (is_gone and failures == 1):
                 await self._sleep(_BACK_OFF.pause(failures))
 
     async def _watch(self) -> None:
@@ -157,6 +165,7 @@ class Reflector:
         ) as events:
             async for event in events:
                 self._hear()
+                self._is_fed = True
                 body = event["object"]
                 if event["type"] == "DELETED":
                     self._remove(body, _version(body))

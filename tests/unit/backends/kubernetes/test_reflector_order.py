@@ -87,6 +87,22 @@ async def test_a_watch_that_breaks_goes_on_where_it_was(reflector: Reflector) ->
     assert version(reflector) == "3"
 
 
+async def test_a_watch_that_worked_is_opened_again_at_once_however_often_it_is_cut() -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    cuts = [[event("MODIFIED", version), ServerError("cut")] for version in range(2, 40)]
+    gaps = [[event("MODIFIED", 50), Gone("gap")], [Gone("gap")], [Gone("gap")], [Gone("gap")]]
+    lists = [([lease(version)], version) for version in (1, 51, 52, 53, 54)]
+    await follow(Script(lists, cuts + gaps), Reflector(None, LEASES, sleep=sleep))  # type: ignore[arg-type]
+    assert max(pauses[: len(cuts)]) <= 0.2
+    after_the_first_gap = pauses[len(cuts) :]
+    assert len(after_the_first_gap) == 3
+    assert after_the_first_gap == sorted(after_the_first_gap)
+
+
 async def test_old_news_do_not_undo_what_we_wrote(reflector: Reflector, seen: list[Any]) -> None:
     written = lease(5)
     script = Script(
