@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.cluster.bed import Bed, bed
+from tests.cluster.bed import Bed, bed, serve_crds
 from tests.cluster.stand_in import import_stand_in
 from tests.testbed.node import Cluster
 
@@ -13,11 +13,7 @@ from tests.testbed.node import Cluster
 @pytest.fixture(scope="session")
 def served(cluster: Cluster) -> Cluster:
     """The node, and an API server that knows our kinds of objects."""
-    cluster.kubectl("apply", "--server-side", "-f", "crds/")
-    for name in ("tuningjobs", "trials"):
-        crd = f"crd/{name}.tuning-operator.io"
-        cluster.kubectl("wait", "--for=jsonpath={.status.conditions}", crd, "--timeout=20s")
-        cluster.kubectl("wait", "--for=condition=Established", crd, "--timeout=20s")
+    serve_crds(cluster)
     return cluster
 
 
