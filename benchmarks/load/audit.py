@@ -15,6 +15,7 @@ class Request:
     """One request that was answered.
 
     Attributes:
+        verb: As the API server calls it; ``dry-run`` for what changes nothing.
         resource: Plural, with the subresource behind a slash.
         received, answered: Seconds since the epoch by the API server's clock, which is this machine's.
     """
@@ -53,7 +54,7 @@ def _request(entry: dict[str, Any]) -> Request:
     if about.get("subresource"):
         resource += f"/{about['subresource']}"
     return Request(
-        verb=entry["verb"],
+        verb="dry-run" if "dryRun=" in entry["requestURI"] else entry["verb"],
         resource=resource,
         namespace=about.get("namespace", ""),
         name=about.get("name", ""),

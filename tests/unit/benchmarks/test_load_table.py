@@ -52,6 +52,15 @@ def test_an_audit_log_is_read_and_a_watch_that_ends_later_counts_once(tmp_path: 
     assert not calls(found, namespaces={"other"}, since=since, until=since)
 
 
+def test_a_dry_run_creates_nothing(tmp_path: Path) -> None:
+    times = {"requestReceivedTimestamp": "2025-01-01T00:00:01Z", "stageTimestamp": "2025-01-01T00:00:02Z"}
+    about = {"resource": "jobs", "namespace": HERE, "name": "a-0000"}
+    entry = {"auditID": "1", "verb": "create", "requestURI": "/apis/batch/v1?dryRun=All", "objectRef": about, **times}
+    file = tmp_path / "audit.log"
+    file.write_text(json.dumps(entry))
+    assert [one.verb for one in read_audit(file)] == ["dry-run"]
+
+
 def test_the_first_job_of_each_tuning_job_counts_and_only_one_that_was_made() -> None:
     requests = [
         request("create", "jobs", "a-0000", at=100.5, code=403),
