@@ -246,15 +246,14 @@ async def test_hanging_trials_delay_nobody() -> None:
         bad = [reader(hung) for _ in range(300)]
         await asyncio.gather(*(scraper.look(one) for one in bad))
         assert all(one.hangs for one in bad)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        hanging = asyncio.gather(*(scraper.look(one) for one in bad))
+        hanging = [asyncio.create_task(scraper.look(one)) for one in bad]
         await asyncio.sleep(0)
         looks = await asyncio.gather(*(scraper.look(reader(well)) for _ in range(50)))
         assert all(look.error is None and look.observations for look in looks)
-        assert loop.time() - began < 0.45, "the good ones waited for the bad ones"
-        hanging.cancel()
-        await asyncio.gather(hanging, return_exceptions=True)
+        assert sum(one.done() for one in hanging) < 200, "the good ones waited for the bad ones"
+        for one in hanging:
+            one.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
 
 
 async def test_a_control_message_is_sent_until_it_is_reported(trial: Trial) -> None:
