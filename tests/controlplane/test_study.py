@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -69,7 +69,8 @@ class World:
             async with asyncio.timeout(seconds):
                 while not (found := holds()):
                     self._changed.clear()
-                    await self._changed.wait()
+                    with suppress(TimeoutError):  # What is not an object changes unheard.
+                        await asyncio.wait_for(self._changed.wait(), 0.2)
                 return found
         except TimeoutError:
             raise AssertionError(f"never: {what}; {self.summary()}") from None
