@@ -130,7 +130,12 @@ def main() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        return await run_operator(options, stop=stop)
+        code = await run_operator(options, stop=stop)
+        if code:
+            # An orderly end would wait for threads at work, and somebody else may lead already.
+            logging.shutdown()
+            os._exit(code)
+        return code
 
     code = 1
     with suppress(KeyboardInterrupt):
@@ -138,10 +143,6 @@ def main() -> None:
             code = asyncio.run(run())
         except TuningError as error:
             sys.stderr.write(f"tuning-operator: {error}\n")
-    if code:
-        # An orderly end would wait for threads, and somebody else may lead already.
-        logging.shutdown()
-        os._exit(code)
     raise SystemExit(code)
 
 
