@@ -100,7 +100,8 @@ class Watched:
         if look.revision is not None:
             self.revision = look.revision
         if look.position is not None:
-            self._position = look.position
+            # Its history is read after its page, and the trial goes on meanwhile.
+            self._position = max([look.position, *(one.position for one in observations)])
         if self._moved is None or self._position != before or observations:
             self._moved = look.time
         pulse = None if look.pulse is None else replace(look.pulse, attempt=attempt)

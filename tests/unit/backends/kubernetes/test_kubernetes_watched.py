@@ -101,6 +101,16 @@ def test_without_a_history_the_last_value_still_counts() -> None:
     assert value == pytest.approx(1.3)
 
 
+def test_a_training_is_as_far_as_its_newest_evaluation_though_its_page_was_read_before() -> None:
+    engine, watched = started()
+    seen = observations_of(EVALUATIONS[:5], objective="eval_loss", axis="train_step")
+    watched.take(Look(time=4.0, position=21.0, observations=seen))
+    assert watched.fraction(engine, EndReason.STOPPED_EARLY) == 0.23
+    later = Watched(watched.log, watched._spec, uid="1")
+    later.recall(watched.shown(engine))
+    assert later.fraction(engine, EndReason.STOPPED_EARLY) == 0.23
+
+
 def test_a_training_that_was_stopped_is_worth_what_is_recorded() -> None:
     engine, watched = started()
     seen = observations_of(EVALUATIONS[:10], objective="eval_loss", axis="train_step")
