@@ -120,6 +120,9 @@ def builder(runtime: Runtime, storage: Path | None = None) -> Iterator[Builder]:
                 shutil.copytree(found, copy, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(found, copy)
+        for path in Path(folder).rglob("*"):
+            # Whatever a checkout's umask was: the mode of a file is a part of its layer.
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         base = debian_archive(runtime).stem
         kept = cache_folder() / "images" / f"built-{base}-{_key(Path(folder), *_DEPENDENCIES)}"
         yield Builder(runtime, Path(folder), storage or kept)
