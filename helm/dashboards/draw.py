@@ -142,13 +142,15 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--minutes", type=float, default=30, help="how far to look back (default: 30)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="choose a variable's value")
+    parser.add_argument("--rate-interval", default="1m", help="four scrape intervals (default: 1m)")
     chosen = parser.parse_args(arguments)
     chosen.output.mkdir(parents=True, exist_ok=True)
     now = time.time()
     span = Span(start=now - 60 * chosen.minutes, end=now)
     missing: list[str] = []
+    source = Prometheus(chosen.prometheus, rate_interval=chosen.rate_interval)
     for page in PAGES:
-        text, empty = draw(page, Prometheus(chosen.prometheus), span, dict(one.split("=", 1) for one in chosen.set))
+        text, empty = draw(page, source, span, dict(one.split("=", 1) for one in chosen.set))
         missing += empty
         path = chosen.output / f"{page.uid}.html"
         path.write_text(text, encoding="utf-8")

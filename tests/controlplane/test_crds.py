@@ -188,7 +188,7 @@ def test_a_job_that_was_cancelled_stays_so(crds: ControlPlane, namespace: str) -
     create(crds, namespace, GOOD)
     assert crds.get("tuningjob", "digits", "-n", namespace)["spec"]["cancel"] is False
     patch(crds, namespace, "/spec/cancel", True)
-    with pytest.raises(TestbedError, match="spec.cancel: Forbidden: a job that was cancelled stays so"):
+    with pytest.raises(TestbedError, match=r"spec\.cancel: Forbidden: a job that was cancelled stays so"):
         patch(crds, namespace, "/spec/cancel", False)
     patch(crds, namespace, "/spec/budget/trials", 70)
 

@@ -12,17 +12,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from tests.testbed import node, packages, product
+import yaml
+from tests.testbed import node, packages, product, prometheus
 from tests.testbed.binaries import binaries, missing_reason
 from tests.testbed.controlplane import BINARIES
 from tests.testbed.errors import TestbedError
 from tests.testbed.node import Cluster
+from tests.testbed.scraping import scrape_configs
 
-PROGRAMS = (*BINARIES, *node.NODE_BINARIES, "helm")
+PROGRAMS = (*BINARIES, *node.NODE_BINARIES, "helm", *prometheus.PROGRAMS)
 RELEASE, SYSTEM, TEAM = "tuning-operator", "tuning-system", "team"
 CHART = product.REPOSITORY / "helm/tuning-operator"
 _RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
@@ -72,11 +75,14 @@ def _show(cluster: Cluster, job: Path, report: Path, *, helm: Path, kubectl: Pat
     def do(program: Path, *arguments: str | Path) -> None:
         _say(f"\n$ {' '.join((program.name, *map(str, arguments)))}")
         environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "PYTHONUNBUFFERED": "1"}
-        answer = subprocess.run([program, *arguments], env=environment, timeout=_LIMIT, check=False)
+        answer = subprocess.run(
+            [program, *arguments], env=environment, timeout=_LIMIT, check=False, cwd=product.REPOSITORY
+        )
         if answer.returncode:
             raise TestbedError(f"{program.name} ended with {answer.returncode}; the cluster's logs: {cluster.logs}")
 
-    tuning = Path(sys.executable).with_name("tuning")
+    python = Path(sys.executable)
+    tuning = python.with_name("tuning")
     for name in (SYSTEM, TEAM):
         do(kubectl, "create", "namespace", name)
         do(kubectl, "label", "namespace", name, _RESTRICTED)
@@ -84,6 +90,37 @@ def _show(cluster: Cluster, job: Path, report: Path, *, helm: Path, kubectl: Pat
     do(helm, "install", RELEASE, CHART, *at, "--set", "image.tag=dev", "--wait", "--timeout", "3m")
     do(helm, "test", RELEASE, *at, "--logs")
     do(kubectl, "get", "pods", *at, "-o", _POD_COLUMNS)
+    scraped = [
+        config
+        for monitor in _monitors(cluster, helm)
+        for config in scrape_configs(monitor, kubeconfig=cluster.kubeconfig, interval="2s")
+    ]
+    with prometheus.start_prometheus(scraped, interval="2s", rule_files=[CHART / "files/alerts.yaml"]) as server:
+        _job(do, cluster, job, report, kubectl=kubectl, tuning=tuning)
+        pictures = report.with_suffix("")
+        do(
+            python,
+            "-m",
+            "helm.dashboards.draw",
+            "--prometheus",
+            server.url,
+            "--output",
+            pictures,
+            "--rate-interval",
+            "8s",
+        )
+
+
+def _monitors(cluster: Cluster, helm: Path) -> list[dict[str, Any]]:
+    """Return the chart's PodMonitors; the node has no Prometheus Operator, so the server is set up from them here."""
+    command: list[str | Path] = [helm, "template", RELEASE, CHART, "--namespace", SYSTEM]
+    command += ["--kubeconfig", cluster.kubeconfig]
+    command += ["--set", "podMonitor.create=true", "--show-only", "templates/podmonitors.yaml"]
+    rendered = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return [document for document in yaml.safe_load_all(rendered) if document]
+
+
+def _job(do: Callable[..., None], cluster: Cluster, job: Path, report: Path, *, kubectl: Path, tuning: Path) -> None:
     do(kubectl, "apply", "--namespace", TEAM, "-f", job)
     name = cluster.kubectl("get", "tuningjobs", "-n", TEAM, "-o", "jsonpath={.items[0].metadata.name}")
     do(tuning, "watch", name, "--plain", "--namespace", TEAM)
