@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from grafana_foundation_sdk.builders import common as common_builders
@@ -75,7 +76,7 @@ def _annotation(annotation: Annotation) -> Any:
 
 
 def _panel(panel: Panel) -> Any:
-    builder = {Look.LINES: _lines, Look.NUMBER: _number, Look.TABLE: _table, Look.SCATTER: _scatter}[panel.look](panel)
+    builder = _MAKERS[panel.look](panel)
     builder.title(panel.title).description(panel.advice).datasource(_SOURCE).unit(panel.unit)
     builder.span(panel.width).height(_HEIGHTS[panel.look])
     for position, query in enumerate(panel.queries):
@@ -125,3 +126,11 @@ def _scatter(panel: Panel) -> xychart.Panel:
 
 def _transformation(name: str, **options: object) -> dashboard.DataTransformerConfig:
     return dashboard.DataTransformerConfig(id_val=name, options=options)
+
+
+_MAKERS: Final[Mapping[Look, Callable[[Panel], Any]]] = {
+    Look.LINES: _lines,
+    Look.NUMBER: _number,
+    Look.TABLE: _table,
+    Look.SCATTER: _scatter,
+}
