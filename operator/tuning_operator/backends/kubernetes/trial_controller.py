@@ -17,7 +17,7 @@ from typing import Final
 import aiohttp
 
 from tuning_operator.backends.kubernetes.client import Client
-from tuning_operator.backends.kubernetes.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from tuning_operator.backends.kubernetes.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from tuning_operator.backends.kubernetes.job_specs import JobSpecs
 from tuning_operator.backends.kubernetes.jobs import container_name, render_job, render_service
 from tuning_operator.backends.kubernetes.lifecycle import judge
@@ -175,8 +175,8 @@ class TrialController:
             written = await self._client.apply(
                 TRIALS, {"metadata": metadata, "status": status}, subresource="status", manager=MANAGER
             )
-        except (NotFound, Conflict):
-            return  # It was deleted meanwhile.
+        except NotFound:
+            return  # It was deleted meanwhile. A conflict may be a race between writes, and is tried again.
         if verdict.end is not None:
             failed = verdict.end.reason.is_failure
             self._notify(trial, "Warning" if failed else "Normal", verdict.end.reason.value, verdict.end.message)
@@ -224,7 +224,7 @@ class TrialController:
                 uid=metadata["uid"],
                 foreground=True,
             )
-        except (NotFound, Conflict):
+        except NotFound:
             return  # It is gone; the watch tells.
 
     async def _last_lines(self, seen: Seen, name: str) -> str:
