@@ -76,7 +76,8 @@ def _shown(trial: TrialView, status: Mapping[str, Any]) -> TrialView:
         return trial
     running = _condition(status, "Running")
     state = str(running.get("reason") or "")
-    remark = "" if state in _PLAIN else str(running.get("message") or state)
+    # Its pods have ended, and the record of that comes next: there is nothing to remark.
+    remark = "" if state in _PLAIN or status.get("reason") else str(running.get("message") or state)
     return replace(
         trial,
         message=trial.message or remark,

@@ -103,3 +103,8 @@ def test_objects_that_cannot_be_read_are_told() -> None:
     newer["status"]["conditions"] = [refused]
     with pytest.raises(LogError, match=r"the operator refused digits: spec\.brandNew: no such field"):
         view_objects(newer, [], time=1.0)
+
+
+def test_a_trial_whose_end_is_about_to_be_recorded_has_no_remark() -> None:
+    over = trial(conditions=running("Completed", "it is over"), reason="Completed")
+    assert view_objects(tuning_job(), [over], time=150.0).trials[0].message == ""
