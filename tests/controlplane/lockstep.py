@@ -195,7 +195,7 @@ class Lockstep:
     ) -> None:
         self.trainings: dict[str, Training] = {}
         self.jobs_seen: dict[str, set[str]] = {}
-        """The uids of all Jobs that a trial ever had."""
+        """The uids of all Jobs that a trial ever had, by its identity."""
         self.twins: list[str] = []
         """Trials that had two pods at once."""
         self.moves = 0
@@ -319,9 +319,16 @@ class Lockstep:
         for training in early or active[:1]:
             training.advance(self._curve)
 
+    async def until(self, name: str, holds: Callable[[Object], bool]) -> None:
+        """Wait until something holds of a Trial."""
+        async with asyncio.timeout(30):
+            while not holds(self._trials.get(self._namespace, name) or {}):
+                self._changed.clear()
+                await self._changed.wait()
+
     def forget(self, name: str) -> None:
         """Take a trial for gone; another one may get its name."""
-        del self.trainings[name], self.jobs_seen[name]
+        del self.trainings[name]
 
     # The kubelet.
 
@@ -342,7 +349,7 @@ class Lockstep:
         for pod in list(pods):
             trial, phase = pod["metadata"]["labels"][labels.LABEL_TRIAL], pod["status"].get("phase")
             owner = pod["metadata"]["ownerReferences"][0]["uid"]
-            self.jobs_seen.setdefault(trial, set()).add(owner)
+            self.jobs_seen.setdefault(_variables(pod)[names.ENV_IDENTITY], set()).add(owner)
             if phase not in ("Succeeded", "Failed") and not pod["metadata"].get("deletionTimestamp"):
                 living.append(trial)
                 if phase == "Pending":
@@ -356,7 +363,7 @@ class Lockstep:
             return
         if asyncio.get_running_loop().time() - self._evicted.get(trial, 0.0) < 1.1:
             return  # Pods tell their start in whole seconds.
-        variables = {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0]["env"]}
+        variables = _variables(pod)
         training = self.trainings.setdefault(trial, Training(trial, variables))
         training.pod = name
         if name not in self._sites:
@@ -434,6 +441,10 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _timeless(one) for key, one in value.items() if key not in _TIMES}
     return [_timeless(one) for one in value] if isinstance(value, list) else value
+
+
+def _variables(pod: Object) -> dict[str, str]:
+    return {one["name"]: one.get("value", "") for one in pod["spec"]["containers"][0]["env"]}
 
 
 def _now() -> str:

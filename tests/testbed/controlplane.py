@@ -90,6 +90,13 @@ class ControlPlane:
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         self.kubectl("apply", "--server-side", "--field-manager=testbed", "-f", "-", stdin=manifest)
 
+    def restart_api_server(self) -> None:
+        """Kill the API server, start it again, and wait until it answers."""
+        self.instance.restart("kube-apiserver")
+        self.instance.wait(
+            "kube-apiserver", lambda: answers(f"{self.url}/readyz", self.authority.certificate), START_TIMEOUT
+        )
+
     def take_down(self) -> None:
         """End it."""
         self.instance.take_down()

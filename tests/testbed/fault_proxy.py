@@ -122,7 +122,7 @@ async def fault_proxy(plane: ControlPlane, folder: Path, *, user: str = "") -> A
     timeout = aiohttp.ClientTimeout(total=None)
     connector = aiohttp.TCPConnector(ssl=context, limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=True) as session:
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.5)
+        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.5, access_log=None)
         await runner.setup()
         try:
             site = web.TCPSite(runner, LOOPBACK, 0)

@@ -157,6 +157,12 @@ class Instance:
         self.record["processes"].remove(process.as_record())
         self.save()
 
+    def restart(self, name: str) -> None:
+        """Kill one component and start it again as it was started."""
+        command = Path(f"/proc/{self.process(name).pid}/cmdline").read_text().split("\0")[:-1]
+        self.stop(name, grace=0.0)
+        self.start(name, command)
+
     def take_down(self) -> None:
         """End everything and remove everything but the logs. May be repeated, by any process.
 
