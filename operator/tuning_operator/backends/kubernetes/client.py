@@ -27,7 +27,7 @@ from tuning_operator.backends.kubernetes.resources import PODS, Object, Resource
 from tuning_operator.backends.kubernetes.retries import Retries
 
 FIELD_MANAGER: Final = "tuning-operator"
-_GOODBYE: Final = 0.25
+_GOODBYE: Final = 0.5
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON: Final = "application/json"

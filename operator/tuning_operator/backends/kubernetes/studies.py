@@ -52,14 +52,14 @@ class Studies:
         await asyncio.to_thread(load_samplers)
         await self._site.tuning_jobs.wait_synced()
         await self._site.trials.wait_synced()
-        try:
-            async with asyncio.TaskGroup() as group:
-                self._group = group
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
                 for body in list(self._site.tuning_jobs.objects.values()):
                     self.hear_job(Change.ADDED, body)
                 await asyncio.get_running_loop().create_future()
-        finally:
-            self._group = None
+            finally:
+                self._group = None  # While the last ones end, no new ones begin.
 
     def hear_job(self, change: Change, body: Object) -> None:
         """Take in that a TuningJob is there, has changed or is gone; saying so twice does no harm."""
