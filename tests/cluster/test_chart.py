@@ -162,6 +162,7 @@ def test_one_command_installs_it_and_a_job_completes(node: Cluster, namespace: s
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("helm", HELMS[:1], indirect=True)
 @pytest.mark.parametrize("grace", [None, 0], ids=["deleted", "killed"])
 def test_the_other_replica_takes_over_and_no_trial_is_lost(
     node: Cluster, namespace: str, release: Release, grace: int | None
