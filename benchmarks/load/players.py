@@ -219,7 +219,8 @@ class Connection(asyncio.Protocol):
         if method == "PUT" and url.path == names.PATH_CONTROL:
             return self._control(training, body.decode(), now)
         if url.path == names.PATH_METRICS:
-            return 200, training.metrics(now), {"Content-Type": "text/plain; version=0.0.4"}
+            text, cursor = training.metrics(now)
+            return 200, text, {"Content-Type": "text/plain; version=0.0.4", names.HEADER_NEXT: cursor}
         if url.path == names.PATH_HISTORY:
             text, cursor = training.history(url.query, now)
             return 200, text, {"Content-Type": "application/jsonl", names.HEADER_NEXT: cursor}

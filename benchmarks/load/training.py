@@ -69,8 +69,11 @@ class Training:
         self.control = control
         self.controls.append((control.revision, now))
 
-    def metrics(self, now: float) -> str:
-        """Return the page that Prometheus and the operator read; it ends the loss window, as only one looks here."""
+    def metrics(self, now: float) -> tuple[str, str]:
+        """Return the page that Prometheus and the operator read, and the cursor of the history's end.
+
+        It ends the loss window, as only one looks here.
+        """
         self.advance(now)
         window = [report.loss for report in self._reports[self._looked :] if math.isfinite(report.loss)]
         steps = sum(report.steps for report in self._reports[self._looked :])
@@ -91,7 +94,8 @@ class Training:
             values["eval_loss"] = math.nan if newest.value is None else newest.value
             if newest.learning_rate is not None:
                 values[names.METRIC_LEARNING_RATE] = newest.learning_rate
-        return "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in values.items())
+        page = "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in values.items())
+        return page, str(len(self._reports))
 
     def history(self, query: str, now: float) -> tuple[str, str]:
         """Return a page of the history and the cursor that continues it."""

@@ -96,19 +96,12 @@ def _show(cluster: Cluster, job: Path, report: Path, *, helm: Path, kubectl: Pat
         for config in scrape_configs(monitor, kubeconfig=cluster.kubeconfig, interval="2s")
     ]
     with prometheus.start_prometheus(scraped, interval="2s", rule_files=[CHART / "files/alerts.yaml"]) as server:
-        _job(do, cluster, job, report, kubectl=kubectl, tuning=tuning)
-        pictures = report.with_suffix("")
-        do(
-            python,
-            "-m",
-            "helm.dashboards.draw",
-            "--prometheus",
-            server.url,
-            "--output",
-            pictures,
-            "--rate-interval",
-            "8s",
-        )
+        began = time.monotonic()
+        name = _job(do, cluster, job, report, kubectl=kubectl, tuning=tuning)
+        best = cluster.kubectl("get", "tuningjob", name, "-n", TEAM, "-o", "jsonpath={.status.best.trial}")
+        command = ["-m", "helm.dashboards.draw", "--prometheus", server.url, "--rate-interval", "8s"]
+        command += ["--minutes", f"{(time.monotonic() - began) / 60:.2f}", "--set", f"trial={best}"]
+        do(python, *command, "--output", report.with_suffix(""))
 
 
 def _monitors(cluster: Cluster, helm: Path) -> list[dict[str, Any]]:
@@ -120,7 +113,7 @@ def _monitors(cluster: Cluster, helm: Path) -> list[dict[str, Any]]:
     return [document for document in yaml.safe_load_all(rendered) if document]
 
 
-def _job(do: Callable[..., None], cluster: Cluster, job: Path, report: Path, *, kubectl: Path, tuning: Path) -> None:
+def _job(do: Callable[..., None], cluster: Cluster, job: Path, report: Path, *, kubectl: Path, tuning: Path) -> str:
     do(kubectl, "apply", "--namespace", TEAM, "-f", job)
     name = cluster.kubectl("get", "tuningjobs", "-n", TEAM, "-o", "jsonpath={.items[0].metadata.name}")
     do(tuning, "watch", name, "--plain", "--namespace", TEAM)
@@ -130,6 +123,7 @@ def _job(do: Callable[..., None], cluster: Cluster, job: Path, report: Path, *, 
     do(tuning, "best", name, "--namespace", TEAM)
     report.parent.mkdir(parents=True, exist_ok=True)
     do(tuning, "report", name, "--namespace", TEAM, "--output", report)
+    return name
 
 
 _POD_COLUMNS = (

@@ -75,7 +75,8 @@ QUERY_NAMES: Final = "name[]"
 
 #: ``GET /history``: only records with ``step > after``; at most ``limit`` of them; only records that came after an
 #: earlier answer, whose `HEADER_NEXT` is the ``cursor``. A trial that goes back to a checkpoint reports steps again:
-#: ``after`` cannot see those, ``cursor`` misses none.
+#: ``after`` cannot see those, ``cursor`` misses none. An answer of ``/metrics`` may carry the header too, as a reader
+#: has it who has read all of the history: whoever has it already need not ask for more.
 QUERY_AFTER: Final = "after"
 QUERY_LIMIT: Final = "limit"
 QUERY_CURSOR: Final = "cursor"

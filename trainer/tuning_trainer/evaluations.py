@@ -61,6 +61,12 @@ class Evaluations:
         with self._lock:
             return list(self._records)
 
+    @property
+    def cursor(self) -> str:
+        """Return what a reader has who has seen every record."""
+        with self._lock:
+            return f"{self._life}.{self._forgotten + len(self._records)}"
+
     def page(self, *, after: int | None = None, cursor: str | None = None, limit: int = MAX_PAGE) -> Page:
         """Return at most `limit` records that are beyond step `after` and not yet seen by `cursor`.
 

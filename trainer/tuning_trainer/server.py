@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -163,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
             accept=self.headers.get("Accept", ""),
             requested=requested,
         )
-        self._answer(200, body, content_type)
+        self._answer(200, body, content_type, {names.HEADER_NEXT: trial.evaluations.cursor})
 
     def _history(self, query: Mapping[str, list[str]]) -> None:
         after, limit = _last(query, names.QUERY_AFTER), _last(query, names.QUERY_LIMIT)
@@ -192,10 +193,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, reason: str, message: str) -> None:
         self._answer(status, json.dumps({"reason": reason, "message": message}).encode(), "application/json")
 
-    def _answer(self, status: int, body: bytes, content_type: str) -> None:
+    def _answer(
+        self, status: int, body: bytes, content_type: str, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 

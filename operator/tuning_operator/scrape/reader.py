@@ -1,8 +1,9 @@
 """Reads one attempt of one trial again and again, and knows what it has read before.
 
 The page `/metrics` says where the trial is and what its training loss does; evaluations come from `/history`, where a
-slow reader misses none. A program that has no `/history` (any exporter of Prometheus metrics) is read from its page
-alone: a value counts when the objective and the axis are both there and one of them has changed.
+slow reader misses none, and which is not asked while the page's header says that nothing came. A program that has no
+`/history` (any exporter of Prometheus metrics) is read from its page alone: a value counts when the objective and the
+axis are both there and one of them has changed.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class TrialReader:
         problem = self._problem(answer, samples)
         if problem is not None:
             return Look(time=now, error=problem)
-        records, trouble = await self._records(samples, now)
+        is_known = bool(self._cursor) and answer.headers.get(names.HEADER_NEXT) == self._cursor
+        records, trouble = ([], None) if is_known else await self._records(samples, now)
         look = self._pages.look(samples, records, trouble=trouble, now=now)
         if trouble is None and records and not look.observations:
             return replace(look, error=self._unusable(records[-1]))

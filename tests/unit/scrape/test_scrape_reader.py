@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
@@ -16,7 +17,7 @@ from trial_protocol.environment import TrialEnvironment
 from trial_protocol.history import HistoryRecord, render_history
 from tuning_operator.api.parse import parse_manifest
 from tuning_operator.api.tuning_job import TuningJobSpec
-from tuning_operator.scrape.fetch import Limits
+from tuning_operator.scrape.fetch import Answer, Fetcher, Limits
 from tuning_operator.scrape.look import Look
 from tuning_operator.scrape.reader import TrialReader
 from tuning_operator.scrape.scraper import Scraper
@@ -101,6 +102,32 @@ async def test_a_trial_that_goes_back_is_heard_again(trial: Trial) -> None:
         trial.report(step=20, eval_loss=7.0)
         look = await scraper.look(reader)
         assert [(one.position, one.value) for one in look.observations] == [(20.0, 7.0)]
+
+
+async def test_a_history_is_asked_only_when_there_is_something_new(trial: Trial) -> None:
+    async with Scraper() as scraper:
+        reader = scraper.reader(url=url_of(trial), spec=spec(), attempt=1)
+        asked = paths_asked(scraper.fetcher)
+        for _ in range(3):
+            assert (await scraper.look(reader)).records == ()
+        assert asked == ["/metrics", "/history", "/metrics", "/metrics"]
+        trial.report(step=10, eval_loss=1.0)
+        assert [record.step for record in (await scraper.look(reader)).records] == [10]
+        assert (await scraper.look(reader)).records == ()
+        assert asked[4:] == ["/metrics", "/history", "/metrics"]
+
+
+def paths_asked(fetcher: Fetcher) -> list[str]:
+    """Note the path of every GET from now on."""
+    paths: list[str] = []
+    get = fetcher.get
+
+    async def noted(url: str, query: Sequence[tuple[str, str]] = ()) -> Answer:
+        paths.append(urlsplit(url).path)
+        return await get(url, query)
+
+    fetcher.get = noted  # type: ignore[method-assign]
+    return paths
 
 
 async def test_a_long_history_comes_in_pages(trial: Trial) -> None:

@@ -189,6 +189,20 @@ def no_cursor(request: Request, ask: Ask) -> Response:
     return replace(response, cursor="")
 
 
+def nothing_new() -> Middleman:
+    """Say with every page that its reader has read the whole history."""
+    read = ["1.0"]
+
+    def middleman(request: Request, ask: Ask) -> Response:
+        response = ask(request)
+        if request.path == names.PATH_METRICS:
+            return replace(response, cursor=read[-1])
+        read.append(response.cursor or read[-1])
+        return response
+
+    return middleman
+
+
 def accepts_everything(request: Request, ask: Ask) -> Response:
     response = ask(request)
     return replace(response, status=200) if request.method == "PUT" else response
@@ -244,6 +258,7 @@ BREACHES: Final[dict[str, Middleman]] = {
     "leaves a record out": forgetful,
     "ignores limit": without(names.QUERY_LIMIT),
     "no cursor": no_cursor,
+    "never anything new": nothing_new(),
     "no objective": rewriting("/history", r'"eval_loss"', '"loss"'),
     "value of no step": rewriting("/metrics", r"^eval_loss .*", "eval_loss 7"),
     "no evaluation step": rewriting("/metrics", r"^tuning_evaluation_step.*\n", ""),

@@ -33,6 +33,7 @@ FOUND_BY = {
     "leaves a record out": {"history", "consistency"},
     "ignores limit": {"history pages"},
     "no cursor": {"history pages"},
+    "never anything new": {"history's end"},
     "no objective": {"history", "consistency"},
     "value of no step": {"consistency"},
     "no evaluation step": {"consistency"},

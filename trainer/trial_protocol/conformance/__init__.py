@@ -37,6 +37,7 @@ CHECKS: Final[dict[str, Callable[[Subject], str]]] = {
     "loss windows": reading.check_windows,
     "history": reading.check_history,
     "history pages": reading.check_pages,
+    "history's end": reading.check_end,
     "consistency": reading.check_consistency,
     "control": steering.check_control,
     "refusals": steering.check_refusals,

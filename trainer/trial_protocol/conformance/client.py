@@ -50,6 +50,8 @@ class Metrics:
     samples: Mapping[str, float]
     evaluation_steps: Mapping[str, float]
     open_metrics: bool
+    cursor: str = ""
+    """Of the history's end, where the answer says it."""
 
     def value(self, name: str) -> float:
         """Return one sample.
@@ -114,7 +116,8 @@ class TrialClient:
                 steps[sample.labels.get(names.LABEL_METRIC, "")] = sample.value
             elif not sample.labels:
                 samples[sample.name] = sample.value
-        return Metrics(samples=samples, evaluation_steps=steps, open_metrics=open_metrics)
+        cursor = answer.headers.get(names.HEADER_NEXT.lower(), "")
+        return Metrics(samples=samples, evaluation_steps=steps, open_metrics=open_metrics, cursor=cursor)
 
     def history(self, *, after: int | None = None, cursor: str | None = None, limit: int | None = None) -> HistoryPage:
         """Ask for the history; without a limit all pages of it, but not for ever what is added meanwhile."""

@@ -119,6 +119,24 @@ def check_pages(subject: Subject) -> str:
     return "gives its history page by page"
 
 
+def check_end(subject: Subject) -> str:
+    """A page that carries the cursor of the history's end says by it that something new came."""
+    _some_history(subject, at_least=1)
+    if not subject.client.metrics().cursor:
+        return "leaves it to its readers to ask for news"
+    read = subject.client.history()
+    known = {record.step for record in read.records}
+
+    def has_gone_on() -> bool:
+        return any(step not in known for step in subject.client.metrics().evaluation_steps.values())
+
+    if not subject.wait(has_gone_on):
+        return "made no evaluation while it was watched"
+    if not subject.wait(lambda: subject.client.metrics().cursor != read.cursor):
+        raise Failed(f"GET /metrics shows a new evaluation, but its {names.HEADER_NEXT} says that none came")
+    return "says with its page whether its history has gone on"
+
+
 def check_consistency(subject: Subject) -> str:
     """An exported value is the one of its step."""
     _some_history(subject, at_least=1)
