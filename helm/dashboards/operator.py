@@ -117,7 +117,7 @@ OPERATOR: Final = Dashboard(
             panels=(
                 lines(
                     "Looks at trials",
-                    "By result. Errors: pods not reachable; is there a NetworkPolicy in the way?",
+                    "By result. Errors are usual while programs start; all the time: is a NetworkPolicy in the way?",
                     (f"sum by (result) ({_rate(metrics.SCRAPES)})", "{{result}}"),
                     unit="ops",
                 ),
@@ -129,7 +129,8 @@ OPERATOR: Final = Dashboard(
                 ),
                 lines(
                     "Control messages",
-                    "Refused: the trial's public key is of another installation, or its clock is wrong.",
+                    "Refused: the trial's public key is of another installation, or its clock is wrong. Unreached is "
+                    "usual while programs start and end; all the time: is a NetworkPolicy in the way?",
                     (f"sum by (result) ({metrics.CONTROL_MESSAGES.name}) or vector(0)", "{{result}}"),
                 ),
                 lines(

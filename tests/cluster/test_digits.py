@@ -172,15 +172,15 @@ async def test_a_change_of_the_learning_rate_is_in_the_checkpoint_behind_a_claim
     restricted.cluster.apply(body)
     await restricted.until("the job is complete", lambda: complete(restricted), seconds=300)
     (trial,) = restricted.all(TRIALS)
-    control = trial["spec"]["control"]
-    assert control["learningRateScale"] < 1.0
-    assert trial["status"]["revision"] == control["revision"]
     (folder,) = restricted.volume.iterdir()
     assert str(trial["status"]["checkpoint"]).startswith(f"{labels.CHECKPOINT_MOUNT}/{folder.name}")
     assert {file.stat().st_uid for file in folder.iterdir()} == {65532}
     state = Checkpoints(store_of(str(folder)), writes=False).latest()
     assert state is not None
-    assert state["progress"]["scale"] == control["learningRateScale"]
-    assert state["control"]["message"]["revision"] == control["revision"]
-    assert state["control"]["message"]["learningRateScale"] == control["learningRateScale"]
+    # The newest change may have come when there was no step left to take with it.
+    message = state["control"]["message"]
+    assert 1 <= trial["status"]["revision"] <= message["revision"] <= trial["spec"]["control"]["revision"]
+    assert state["progress"]["scale"] == message["learningRateScale"] < 1.0
+    change = f"learning rate scale {message['learningRateScale']:g}, revision {message['revision']}"
+    assert any(change in note for note in restricted.events(about=name_of(trial))), restricted.events()
     assert state["progress"]["step"] == 400

@@ -125,11 +125,12 @@ def _summary(trial: TrialView) -> TrialSummary:
 
 
 def _text(value: float | None) -> str | None:
+    """Return a number as people read it in a table, to six digits; records have all of them."""
     if value is None:
         return None
     if math.isnan(value):
         return "NaN"
-    return repr(float(value)).replace("inf", "Infinity")
+    return repr(float(f"{value:.6g}")).replace("inf", "Infinity")
 
 
 def _moment(time: float | None) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Final
 
 from trial_protocol import names
@@ -17,13 +18,23 @@ LIFETIME: Final = 60.0
 """Seconds for which a message counts; it is sent again at every look, so a lost one needs no longer life."""
 
 
+class Sent(StrEnum):
+    """What became of a message."""
+
+    TAKEN = "taken"
+    REFUSED = "refused"
+    """The trial answered, and said no."""
+    UNREACHED = "unreached"
+    """It did not answer: it is starting, it has just ended, or something is in the way."""
+
+
 class Steering:
     """Signs and sends.
 
     Args:
         private_key: PEM of the Ed25519 key whose public half the trials were given.
         clock: Seconds since the epoch.
-        observe: Told of each message whether it was taken.
+        observe: Told of each message what became of it.
     """
 
     def __init__(
@@ -32,7 +43,7 @@ class Steering:
         *,
         private_key: str,
         clock: Callable[[], float] = time.time,
-        observe: Callable[[bool], None] = lambda _taken: None,
+        observe: Callable[[Sent], None] = lambda _sent: None,
     ) -> None:
         self._fetcher = fetcher
         self._private_key = private_key
@@ -49,16 +60,18 @@ class Steering:
 
     async def send(self, url: str, message: ControlMessage) -> str | None:
         """Send a message; None when it was taken, else why not. Sending it twice changes nothing."""
-        problem = await self._send(url, message)
-        self._observe(problem is None)
+        sent, problem = await self._send(url, message)
+        self._observe(sent)
         return problem
 
-    async def _send(self, url: str, message: ControlMessage) -> str | None:
+    async def _send(self, url: str, message: ControlMessage) -> tuple[Sent, str | None]:
         try:
             answer = await self._fetcher.put(url.rstrip("/") + names.PATH_CONTROL, self.sign(message))
-        except (ScrapeError, ControlRefused) as error:
-            return str(error)
-        return None if answer.status == 200 else _refusal(answer)
+        except ControlRefused as error:
+            return Sent.REFUSED, str(error)
+        except ScrapeError as error:
+            return Sent.UNREACHED, str(error)
+        return (Sent.TAKEN, None) if answer.status == 200 else (Sent.REFUSED, _refusal(answer))
 
 
 def is_behind(*, wanted: int, reported: int | None) -> bool:

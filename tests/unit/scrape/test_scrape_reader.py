@@ -21,7 +21,7 @@ from tuning_operator.scrape.fetch import Answer, Fetcher, Limits
 from tuning_operator.scrape.look import Look
 from tuning_operator.scrape.reader import TrialReader
 from tuning_operator.scrape.scraper import Scraper
-from tuning_operator.scrape.steering import Steering, is_behind
+from tuning_operator.scrape.steering import Sent, Steering, is_behind
 from tuning_trainer.client import Trial
 
 KEYS = generate_key_pair()
@@ -306,6 +306,16 @@ async def test_a_control_message_is_sent_until_it_is_reported(trial: Trial) -> N
         bad = await steering.send(url_of(trial), ControlMessage(trial="job-0001", revision=3, learning_rate_scale=-1))
         assert bad is not None
         assert "learningRateScale" in bad
+
+
+async def test_it_is_told_what_becomes_of_each_message(trial: Trial) -> None:
+    told: list[Sent] = []
+    async with Scraper() as scraper:
+        steering = Steering(scraper.fetcher, private_key=KEYS.private_pem, observe=told.append)
+        await steering.send(url_of(trial), ControlMessage(trial="job-0001", revision=1))
+        await steering.send(url_of(trial), ControlMessage(trial="job-0002", revision=2))
+        await steering.send("http://127.0.0.1:1", ControlMessage(trial="job-0001", revision=3))
+    assert told == [Sent.TAKEN, Sent.REFUSED, Sent.UNREACHED]
 
 
 async def test_a_program_without_control_says_so() -> None:

@@ -17,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from tuning_operator.backends.kubernetes import metrics
 from tuning_operator.backends.kubernetes.metrics import Metric
+from tuning_operator.scrape.steering import Sent
 
 _LAG_EVERY: Final = 0.25
 _RBAC_VERBS: Final = {"apply": "patch"}
@@ -90,9 +91,9 @@ class WorkMeters:
         self._scrapes.labels("error" if failed else "success").inc()
         self._scrape_duration.observe(seconds)
 
-    def control_sent(self, taken: bool) -> None:
+    def control_sent(self, sent: Sent) -> None:
         """Count a control message."""
-        self._messages.labels("taken" if taken else "refused").inc()
+        self._messages.labels(sent).inc()
 
     def collect(self) -> Iterator[Family]:
         """Return everything that was counted."""

@@ -16,6 +16,7 @@ from typing import Final
 
 from tuning_operator.engine.decisions import Action
 from tuning_operator.engine.events import EndReason
+from tuning_operator.scrape.steering import Sent
 
 PREFIX: Final = "tuning_operator_"
 TRIALS_SHOWN: Final = 100
@@ -218,7 +219,7 @@ CONTROL_MESSAGES: Final = _metric(
     "control_messages_total",
     Kind.COUNTER,
     About.WORK,
-    "Control messages sent to trials, by result (taken, refused); one that is not acknowledged is sent again.",
+    f"Control messages sent to trials, by result ({', '.join(Sent)}); one that is not acknowledged is sent again.",
     labels=("result",),
 )
 

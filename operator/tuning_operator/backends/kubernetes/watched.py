@@ -8,7 +8,7 @@ from typing import Any
 
 from trial_protocol.result import Outcome, TrialResult
 from tuning_operator.api.tuning_job import Direction, Reduce, TuningJobSpec
-from tuning_operator.backends.kubernetes.record_fields import number_text
+from tuning_operator.backends.kubernetes.record_fields import shown_text
 from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.backends.kubernetes.site import Endpoint
 from tuning_operator.backends.kubernetes.snapshot import Glimpse
@@ -187,15 +187,15 @@ class Watched:
         sign = -1.0 if objective.direction is Direction.MAXIMIZE else 1.0
         out: dict[str, Any] = {"revision": self.revision}
         if self._newest is not None:
-            out["value"] = number_text(self._newest.value)
+            out["value"] = shown_text(self._newest.value)
         elif curve.mark:
-            out["value"] = number_text(sign * curve.value)
+            out["value"] = shown_text(sign * curve.value)
         finite = [value for value in (*self._values, sign * curve.best) if math.isfinite(value)]
         if finite:
-            out["best"] = number_text(max(finite) if sign < 0 else min(finite))
+            out["best"] = shown_text(max(finite) if sign < 0 else min(finite))
         fraction = max(self._position / self._spec.axis.total, curve.fraction)
-        out["fraction"] = number_text(round(min(fraction, 1.0), 4))
+        out["fraction"] = shown_text(round(min(fraction, 1.0), 4))
         rate = self._learning_rate if self._learning_rate is not None else curve.learning_rate
         if rate is not None and not math.isnan(rate):
-            out["learningRate"] = number_text(rate)
+            out["learningRate"] = shown_text(rate)
         return out

@@ -12,6 +12,7 @@ from trial_protocol.result import Outcome, TrialResult
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.backends.kubernetes.trial_log import TrialLog
 from tuning_operator.backends.kubernetes.watched import Watched
+from tuning_operator.curves.marks import Observation
 from tuning_operator.engine.engine import Engine
 from tuning_operator.engine.events import AttemptStarted, EndReason, MarkReached, TrialProposed
 from tuning_operator.scrape.look import Look
@@ -109,6 +110,14 @@ def test_a_training_is_as_far_as_its_newest_evaluation_though_its_page_was_read_
     later = Watched(watched.log, watched._spec, uid="1")
     later.recall(watched.shown(engine))
     assert later.fraction(engine, EndReason.STOPPED_EARLY) == 0.23
+
+
+def test_people_are_shown_six_digits() -> None:
+    engine, watched = started()
+    one = Observation(position=2.0, value=0.8015016182778252, attempt=1, time=1.0, learning_rate=0.0013647846072312334)
+    watched.take(Look(time=1.0, observations=(one,)))
+    shown = watched.shown(engine)
+    assert (shown["value"], shown["best"], shown["learningRate"]) == ("0.801502", "0.801502", "0.00136478")
 
 
 def test_a_training_that_was_stopped_is_worth_what_is_recorded() -> None:
