@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.chart.charts import Helm
 from tests.cluster.bed import Bed, bed, serve_crds
 from tests.cluster.stand_in import import_stand_in
 from tests.testbed.node import Cluster
@@ -37,3 +40,12 @@ async def restricted(served: Cluster, product_images: dict[str, str]) -> AsyncIt
     async with bed(served) as made:
         served.kubectl("label", "namespace", made.namespace, "pod-security.kubernetes.io/enforce=restricted")
         yield made
+
+
+@pytest.fixture
+def monitors(chart_programs: None, tmp_path: Path) -> list[dict[str, Any]]:
+    """The chart's PodMonitors."""
+    rendered = Helm("helm", tmp_path).template(values={"podMonitor": {"create": True}})
+    found = [one for one in rendered if one["kind"] == "PodMonitor"]
+    assert len(found) == 2
+    return found

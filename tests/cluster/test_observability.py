@@ -22,7 +22,6 @@ from helm.dashboards.pages import PAGES
 from helm.dashboards.panel import Query
 from helm.dashboards.source import Prometheus as Source
 from helm.dashboards.source import Span
-from tests.chart.charts import Helm
 from tests.cluster.bed import Bed, bed, is_true, operating
 from tests.testbed.controlplane import free_ports
 from tests.testbed.node import Cluster
@@ -58,15 +57,6 @@ for step in range(1, 61):
     if kind == "hangs" and step == 20 or kind == "deaf" and step == 59:
         wait()
 """
-
-
-@pytest.fixture
-def monitors(chart_programs: None, tmp_path: Path) -> list[dict[str, Any]]:
-    """The chart's PodMonitors."""
-    rendered = Helm("helm", tmp_path).template(values={"podMonitor": {"create": True}})
-    found = [one for one in rendered if one["kind"] == "PodMonitor"]
-    assert len(found) == 2
-    return found
 
 
 @contextmanager

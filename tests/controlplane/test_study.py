@@ -169,10 +169,10 @@ async def test_a_job_runs_to_its_end_and_everything_can_be_read_from_its_objects
     status = here.status()
     assert status["trials"]["completed"] + status["trials"]["stoppedEarly"] == 8
     assert status["best"]["name"] == "digits-0000"
-    assert float(status["best"]["value"]) == pytest.approx(1.0 + math.exp(-TOTAL / 20))
+    assert float(status["best"]["value"]) == pytest.approx(1.0 + math.exp(-TOTAL / 20), rel=1e-5)
     assert status["best"]["checkpoint"] == "s3://b/digits-0000"
     assert [one["kind"] for one in status["records"]] == ["JobStarted"]
-    assert float(status["gpuHoursUsed"]) == pytest.approx(8 * 120 / 3600)
+    assert float(status["gpuHoursUsed"]) == pytest.approx(8 * 120 / 3600, rel=1e-5)
     assert here.condition("Accepted")["status"] == "True"
     assert here.condition("Running")["status"] == "False"
 
@@ -239,7 +239,7 @@ class Deaths:
     def __init__(self, draws: random.Random) -> None:
         self._draws = draws
         self._seen: set[tuple[str, str]] = set()
-        self._left = draws.randrange(1, 45)
+        self._left = draws.randrange(1, 12)
         self._random = 3
 
     @property
@@ -248,14 +248,14 @@ class Deaths:
 
     def now(self, body: Object) -> bool:
         name, marks = body["metadata"]["name"], body.get("status", {}).get("marks") or [{"mark": 0}]
-        for what, holds in (("mark", marks[-1]["mark"] == 35), ("decision", body.get("spec", {}).get("decisions"))):
+        for what, holds in (("mark", marks[-1]["mark"] >= 35), ("decision", body.get("spec", {}).get("decisions"))):
             if holds and (name, what) not in self._seen:
                 self._seen.add((name, what))
                 return True
         self._left -= 1
         if self._left == 0 and self._random:
             self._random -= 1
-            self._left = self._draws.randrange(1, 45)
+            self._left = self._draws.randrange(1, 12)
             return True
         return False
 

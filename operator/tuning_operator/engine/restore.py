@@ -1,10 +1,11 @@
 """From a log to the state it describes, as quickly as possible and without judging again.
 
 What was judged is known by its decisions; where no rule said anything there is no trace. But a process records an
-event, judges it, records the decisions, and only then records the next event of the same trial. So of every trial only
-the newest mark or alarm can be waiting for judgement. Judging it again at its place in the log, against the state of
-that place, gives the decisions that were lost, and only repeats those that were not: a decision has the number of its
-event plus its place, so those already in the log are recognised.
+event, or the marks that one look brought of a trial, judges that, records the decisions, and only then records what is
+next of the same trial. So of every trial only the newest alarm, or the marks with the newest time, can be waiting for
+judgement. Judging them again at their place in the log, against the state of that place, gives the decisions that were
+lost, and only repeats those that were not: a decision has the number of its event plus its place, so those already in
+the log are recognised.
 """
 
 from __future__ import annotations
@@ -101,13 +102,18 @@ def in_order(records: Iterable[Event]) -> list[Event]:
 
 
 def _waiting(ordered: Iterable[Event]) -> set[int]:
-    """Return the newest mark or alarm of every trial that has not ended."""
-    newest: dict[int, int] = {}
-    ended: set[int] = set()
+    """Return the newest alarm, or the newest marks of one time, of every trial that has not ended."""
+    newest: dict[int, list[Event]] = {}
     for record in ordered:
         kind = type(record)
-        if kind is MarkReached or kind is AlarmRaised:
-            newest[record.trial] = record.sequence  # type: ignore[attr-defined]
+        if kind is MarkReached:
+            before = newest.get(record.trial)  # type: ignore[attr-defined]
+            if before is not None and type(before[-1]) is MarkReached and before[-1].time == record.time:
+                before.append(record)
+            else:
+                newest[record.trial] = [record]  # type: ignore[attr-defined]
+        elif kind is AlarmRaised:
+            newest[record.trial] = [record]  # type: ignore[attr-defined]
         elif kind is TrialEnded:
-            ended.add(record.trial)  # type: ignore[attr-defined]
-    return {sequence for trial, sequence in newest.items() if trial not in ended}
+            newest.pop(record.trial, None)  # type: ignore[attr-defined]
+    return {record.sequence for records in newest.values() for record in records}

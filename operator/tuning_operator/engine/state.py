@@ -194,7 +194,7 @@ class Job:
     def _mark(self, event: MarkReached) -> None:
         trial = self.trials.get(event.trial) or self.trial(event.trial)
         curve = trial.curve
-        if trial.ended is not None or event.attempt < curve.attempt:
+        if trial.ended is not None or trial.stopped is not None or event.attempt < curve.attempt:
             return
         at = event.at
         curve.append(at, attempt=event.attempt)

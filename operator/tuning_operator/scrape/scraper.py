@@ -1,16 +1,18 @@
 """Looks at many trials at once, so that a bad one never delays a good one.
 
 Every look has its own deadline. Looks share two lanes: the wide one for trials that answered last time, a narrow one
-for those that hung. However many trials hang, they wait for each other and for nobody else.
+for those that hung. However many trials hang, they wait for each other and for nobody else; what they say comes with a
+later look at their job.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 from tuning_operator.api.tuning_job import TuningJobSpec
 from tuning_operator.scrape.fetch import Fetcher, Limits
@@ -22,6 +24,10 @@ from tuning_operator.scrape.source import Place, Source
 
 _WIDE: Final = 256
 _NARROW: Final = 32
+PATIENCE: Final = 1.0
+"""Seconds for which all trials of a job wait for one that does not answer."""
+
+T = TypeVar("T")
 
 
 class Scraper:
@@ -49,6 +55,7 @@ class Scraper:
         self._observe = observe
         self._wide = asyncio.Semaphore(_WIDE)
         self._narrow = asyncio.Semaphore(_NARROW)
+        self._going: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         await self.fetcher.__aenter__()
@@ -58,6 +65,9 @@ class Scraper:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for task in self._going:
+            task.cancel()
+        await asyncio.gather(*self._going, return_exceptions=True)
         await self._servers.__aexit__(kind, error, trace)
         await self.fetcher.__aexit__(kind, error, trace)
 
@@ -78,6 +88,13 @@ class Scraper:
     def reader(self, *, url: str, spec: TuningJobSpec, attempt: int, seen: set[Identity] | None = None) -> TrialReader:
         """Return a reader for one attempt of one trial; its arguments are those of `TrialReader`."""
         return TrialReader(self.fetcher, url=url, spec=spec, attempt=attempt, seen=seen)
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start something that nobody need wait for; it ends with this scraper at the latest."""
+        task = asyncio.create_task(work)
+        self._going.add(task)
+        task.add_done_callback(self._going.discard)
+        return task
 
     async def look(self, reader: TrialReader) -> Look:
         """Look at one trial; never raises for anything that the trial does."""
@@ -102,14 +119,25 @@ class DirectSource:
     def __init__(self, scraper: Scraper, *, spec: TuningJobSpec) -> None:
         self._scraper = scraper
         self._spec = spec
+        self._looks: WeakKeyDictionary[TrialReader, asyncio.Task[Look]] = WeakKeyDictionary()
 
     def reader(self, place: Place) -> TrialReader:
         """Return a reader of one attempt of one trial."""
         return self._scraper.reader(url=place.url, spec=self._spec, attempt=place.attempt, seen=place.seen)
 
     async def look(self, readers: Sequence[TrialReader]) -> list[Sequence[Look]]:
-        """Look at all trials at once."""
-        return [(look,) for look in await asyncio.gather(*map(self._scraper.look, readers))]
+        """Look at all trials at once; what takes longer than others should wait for comes with the next look."""
+        awaited = [self._begin(reader) for reader in readers if reader not in self._looks and not reader.hangs]
+        for reader in readers:
+            if reader not in self._looks:
+                self._begin(reader)
+        if awaited:
+            await asyncio.wait(awaited, timeout=PATIENCE)
+        return [(self._looks.pop(reader).result(),) if self._looks[reader].done() else () for reader in readers]
+
+    def _begin(self, reader: TrialReader) -> asyncio.Task[Look]:
+        task = self._looks[reader] = self._scraper.begin(self._scraper.look(reader))
+        return task
 
     async def check(self) -> str | None:
         """Return None: whether a trial answers is seen when it runs."""

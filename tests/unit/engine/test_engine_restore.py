@@ -6,7 +6,7 @@ from tests.unit.engine.driving import Driver, make_spec
 
 from tuning_operator.engine.codec import encode
 from tuning_operator.engine.decisions import Decision
-from tuning_operator.engine.events import EndReason, JobStarted
+from tuning_operator.engine.events import EndReason, JobStarted, MarkReached
 from tuning_operator.engine.replay import replay
 from tuning_operator.errors import LogError
 
@@ -136,3 +136,32 @@ def test_a_restored_recorder_goes_on_from_the_recorded_curve():
     (event,) = driver.look(0, 60.0, value=60.0)
     assert (event.at.mark, event.at.mean) == (3, 40.0)
     assert math.isfinite(event.at.best)
+
+
+def marks_of_one_look(driver: Driver) -> list[MarkReached]:
+    """Return marks of a trial that is to be stopped for one of them, not recorded yet."""
+    for event in driver.look(3, 20.0, value=9.0):
+        driver.feed(event)
+    events = [event for event in driver.look(3, 400.0, value=9.0) if isinstance(event, MarkReached)]
+    assert len({event.time for event in events}) == 1 < len(events)
+    return events
+
+
+def test_all_marks_of_one_look_are_judged_that_were_not():
+    """A backend may record the marks of one look together, and die before any of them is judged."""
+    driver = played()
+    events = marks_of_one_look(driver)
+    recorded = [*driver.records, *events]
+    (stop,) = [decision for event in events for decision in driver.feed(event)]
+    assert events[0].sequence < stop.because < events[-1].sequence, "it is not the last mark that is judged"
+    engine = driver.restored(recorded)
+    assert [encode(one) for one in engine.pending_decisions()] == [encode(stop)]
+    assert engine.wanted(3) == driver.engine.wanted(3)
+    assert engine.trial(3).curve.mark == driver.engine.trial(3).curve.mark
+
+
+def test_what_was_recorded_beyond_a_stop_is_not_on_the_curve():
+    driver = played()
+    events = marks_of_one_look(driver)
+    (stop,) = [decision for event in events for decision in driver.feed(event)]
+    assert driver.engine.trial(3).curve.mark == round(stop.fraction * 50) < events[-1].at.mark

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,6 +22,7 @@ from tuning_operator.scrape.fetch import Answer, Fetcher, Limits
 from tuning_operator.scrape.look import Look
 from tuning_operator.scrape.reader import TrialReader
 from tuning_operator.scrape.scraper import Scraper
+from tuning_operator.scrape.source import Place
 from tuning_operator.scrape.steering import Sent, Steering, is_behind
 from tuning_trainer.client import Trial
 
@@ -281,6 +283,39 @@ async def test_hanging_trials_delay_nobody() -> None:
         for one in hanging:
             one.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
+
+
+async def test_what_a_trial_says_late_comes_with_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning_operator.scrape.scraper.PATIENCE", 0.1)
+    answer = asyncio.Event()
+
+    async def late(request: str, writer: asyncio.StreamWriter) -> None:
+        await answer.wait()
+        await page("eval_loss 1\ntrain_step 2\n")(request, writer)
+
+    async with (
+        server(late) as slow,
+        server(page("eval_loss 1\ntrain_step 2\n")) as well,
+        Scraper(limits=Limits(connect=1, total=20)) as scraper,
+    ):
+        source = scraper.source(spec=spec(), namespace="default")
+
+        def reader(url: str) -> Any:
+            return source.reader(Place(url=url, pod="pod", attempt=1, since=None, seen=set()))
+
+        both = [reader(slow), reader(well)]
+        for _ in range(2):
+            late_looks, (look,) = await source.look(both)
+            assert late_looks == ()
+            assert look.error is None
+        answer.set()
+        async with asyncio.timeout(10):
+            while not (late_looks := (await source.look(both))[0]):
+                pass
+        assert [one.position for one in late_looks[0].observations] == [2.0]
+
+        answer.clear()
+        await source.look(both)  # What is under way when the scraper ends, ends with it.
 
 
 async def test_a_control_message_is_sent_until_it_is_reported(trial: Trial) -> None:

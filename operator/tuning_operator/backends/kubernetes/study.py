@@ -194,7 +194,11 @@ class Study:
     # What is recorded, and what follows from it.
 
     async def _tell(self, state: StudyState, found: news.Events) -> None:
-        """Record events and tell the engine, in rounds: one event of every trial, written at once, judged in order."""
+        """Record events and tell the engine, in rounds: one write for every trial, all at once, judged in order.
+
+        A round takes all marks that a look brought of a trial, so that a study which comes to look less often than its
+        trials report writes no more often for that.
+        """
         engine, watched = state.engine, state.watched
         waiting: dict[int, deque[Event]] = {}
         for number, events in found:
@@ -203,14 +207,15 @@ class Study:
         while waiting:
             batch: list[tuple[Watched, Event]] = []
             for number in sorted(waiting):
-                event = _next(state, number, waiting[number], changed)
-                if event is None:
+                batch += [
+                    (watched[number], _numbered(engine, event)) for event in _next(state, waiting[number], changed)
+                ]
+                if not waiting[number]:
                     del waiting[number]
-                else:
-                    batch.append((watched[number], _numbered(engine, event)))
             for one, event in batch:
                 one.log.add(event)
-            await asyncio.gather(*(self._objects.write_curve(one, one.shown(engine)) for one, _ in batch))
+            written = dict.fromkeys(one for one, _ in batch)
+            await asyncio.gather(*(self._objects.write_curve(one, one.shown(engine)) for one in written))
             decisions = [decision for _, event in batch for decision in engine.apply(event)]
             changed |= {one.trial for one in decisions if one.enforced and one.trial is not None}
             await self._record_decisions(state, decisions)
@@ -304,16 +309,20 @@ async def _read_logs(bodies: Sequence[Object], spec: TuningJobSpec) -> list[Tria
     return logs
 
 
-def _next(state: StudyState, number: int, events: deque[Event], changed: set[int]) -> Event | None:
-    """Return the next event of a trial that still counts: what it did before a change does not raise alarms."""
-    while events:
+def _next(state: StudyState, events: deque[Event], changed: set[int]) -> list[Event]:
+    """Take the next of a trial's events that still count, or all marks up to the next event that is none.
+
+    What it did before a change raises no alarms, and nobody judges what is to stop.
+    """
+    taken: list[Event] = []
+    while events and (not taken or (type(taken[-1]) is type(events[0]) is MarkReached)):
         event = events.popleft()
-        if isinstance(event, AlarmRaised) and number in changed:
+        if isinstance(event, AlarmRaised) and event.trial in changed:
             continue
-        if isinstance(event, MarkReached | AlarmRaised) and state.wanted(number).desired is Desired.STOPPED:
+        if isinstance(event, MarkReached | AlarmRaised) and state.wanted(event.trial).desired is Desired.STOPPED:
             continue
-        return event
-    return None
+        taken.append(event)
+    return taken
 
 
 def _numbered(engine: Engine, event: Event) -> Event:

@@ -11,6 +11,7 @@ from tuning_operator.api.trial import Desired
 from tuning_operator.backends.kubernetes.site import Site
 from tuning_operator.backends.kubernetes.study_objects import StudyObjects
 from tuning_operator.backends.kubernetes.study_state import StudyState
+from tuning_operator.scrape.scraper import PATIENCE
 from tuning_operator.scrape.steering import is_behind
 
 _log = logging.getLogger(__name__)
@@ -41,15 +42,19 @@ async def steer(
 ) -> None:
     """Send control messages to trials that have not reported the wanted revision.
 
+    One that does not answer is not waited for longer than is good for the others.
+
     Args:
         again: To which trials, by number, also if it was sent before; None for none.
     """
-    found = []
+    sent = []
     for number, watched in state.watched.items():
         wanted = state.engine.wanted(number)
         control = wanted.control
         is_new = control.revision > watched.sent
         if wanted.desired is not Desired.RUNNING or watched.url is None or not (is_new or (again and again(number))):
+            continue
+        if not is_new and watched.sending is not None and not watched.sending.done():
             continue
         if is_behind(wanted=control.revision, reported=watched.revision):
             watched.sent = control.revision
@@ -60,7 +65,13 @@ async def steer(
                 begin_decay=control.begin_decay,
                 restore=control.restore,
             )
-            found.append(site.steering.send(watched.url, message))
-    for problem in await asyncio.gather(*found):
-        if problem is not None:
-            _log.info("a control message of %s was not taken: %s", objects, problem)
+            watched.sending = site.scraper.begin(_send(site, message, to=watched.url))
+            sent.append(watched.sending)
+    if sent:
+        await asyncio.wait(sent, timeout=PATIENCE)
+
+
+async def _send(site: Site, message: ControlMessage, *, to: str) -> None:
+    problem = await site.steering.send(to, message)
+    if problem is not None:
+        _log.info("a control message to %s was not taken: %s", message.trial, problem)

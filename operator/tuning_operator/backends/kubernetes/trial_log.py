@@ -31,7 +31,7 @@ from tuning_operator.backends.kubernetes.record_fields import (
 )
 from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.curves.marks import MarkValue
-from tuning_operator.engine.decisions import Decision
+from tuning_operator.engine.decisions import Action, Decision
 from tuning_operator.engine.events import (
     AlarmRaised,
     AttemptStarted,
@@ -117,6 +117,7 @@ class TrialLog:
         ]
         if end := status.get("end"):
             log.end = _read_end(end, number)
+        log._forget_what_came_after_its_stop()
         log.written = spec
         return log
 
@@ -125,6 +126,7 @@ class TrialLog:
         match record:
             case Decision():
                 self.decisions = [*self.decisions, record][-bounds.MAX_DECISIONS :]
+                self._forget_what_came_after_its_stop()
             case AttemptStarted():
                 self.attempts.append(record)
                 if len(self.attempts) > bounds.MAX_ATTEMPTS:
@@ -138,6 +140,12 @@ class TrialLog:
                 self.end = record
             case _:
                 raise LogError(f"a {type(record).__name__} does not belong to a trial")
+
+    def _forget_what_came_after_its_stop(self) -> None:
+        """Drop marks that were recorded in one write with the one that a rule stopped the trial for."""
+        for decision in self.decisions:
+            if decision.action is Action.STOP and decision.enforced:
+                self.marks = [mark for mark in self.marks if mark.sequence <= decision.because]
 
     def records(self) -> list[Event]:
         """Return all records, in no particular order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from dataclasses import replace
 from typing import Any
@@ -33,6 +34,7 @@ class Watched:
     Attributes:
         revision: Newest control revision that the trial has reported.
         sent: Newest control revision that was sent.
+        sending: The message that was sent last; None before the first.
         generation: Of the Trial, as this study read or wrote its spec last.
         agreed: What was wanted, and how much was decided, when the spec was last compared.
         silent: Why it ends as MetricsUnavailable, once that is decided; empty before.
@@ -46,6 +48,7 @@ class Watched:
         self.agreed: tuple[Wanted, int] | None = None
         self.revision = 0
         self.sent = 0
+        self.sending: asyncio.Task[None] | None = None
         self.generation = 0
         self.silent = ""
         self.url: str | None = None

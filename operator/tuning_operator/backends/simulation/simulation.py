@@ -256,6 +256,8 @@ class _Simulation:
         events = self.engine.observe(trial=trial, observations=fresh, pulse=pulse, time=self.time)
         process.told = len(process.history)
         for event in events:
+            if self.engine.wanted(trial).desired is Desired.STOPPED:
+                break
             self._feed(event)
         if self.engine.wanted(trial).desired is Desired.RUNNING:
             process.control = self.engine.wanted(trial).control

@@ -171,6 +171,20 @@ def test_the_spec_says_what_follows_from_the_decisions() -> None:
         assert (control["revision"], control["learningRateScale"]) == (decision.revision, decision.scale)
 
 
+def test_marks_that_were_written_together_with_the_one_a_trial_is_stopped_for_are_forgotten() -> None:
+    """Else what the object says would depend on how many marks a look happened to bring."""
+    played = simulate(job(), SyntheticCurves(total=1000.0, seed=3), seed=3)
+    stop = next(one for one in played.view.decisions if one.action == "Stop" and one.enforced)
+    _, trials = into_objects(job(), [one for one in played.records if one.sequence <= stop.sequence])
+    trial = trials[stop.trial or 0]
+    newest = trial["status"]["marks"][-1]
+    beyond = {**newest, "mark": newest["mark"] + 1, "sequence": stop.sequence + 1}
+    trial["status"]["marks"].append(beyond)
+    again = TrialLog.read(trial, job().spec)
+    assert again.status()["marks"][-1] == newest
+    assert {record.sequence for record in again.records()} & {beyond["sequence"]} == set()
+
+
 def test_another_spec_is_not_taken_for_the_same_job() -> None:
     tuning_job = job()
     body, trials = into_objects(tuning_job, simulate(tuning_job, SyntheticCurves(total=1000.0), seed=1).records)
