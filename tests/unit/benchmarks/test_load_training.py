@@ -39,9 +39,9 @@ def test_a_curve_unfolds_with_the_clock_and_is_paged() -> None:
 
 def test_a_window_ends_with_a_look_and_positions_go_on_between_reports() -> None:
     one, wanted = training(), (names.METRIC_STEP, names.METRIC_LOSS_COUNT, "eval_loss")
-    first = read_samples(one.metrics(one.visible(2)), wanted).values
+    first = read_samples(one.metrics(one.visible(2))[0], wanted).values
     assert (first[names.METRIC_STEP], first[names.METRIC_LOSS_COUNT]) == (40, 20)
-    between = read_samples(one.metrics(one.visible(2) + 1), wanted).values
+    between = read_samples(one.metrics(one.visible(2) + 1)[0], wanted).values
     assert (between[names.METRIC_STEP], between[names.METRIC_LOSS_COUNT]) == (50, 0)
     assert between["eval_loss"] == first["eval_loss"]
 
