@@ -11,7 +11,8 @@ jobs        --jobs jobs side by side, as many trials together
 burst       --trials trials at once, beside a plain client that applies as many Jobs; then all of them alive
 
 CPU and memory are those of the operator's process by the system; API calls and the times of Jobs are from the API
-server's audit log; the time at which a metric was visible is known to the process that showed it.
+server's audit log, and not known if it has not all that the server counted; the time at which a metric was visible is
+known to the process that showed it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.load.audit import read_audit
 from benchmarks.load.bed import Bed, running_bed
 from benchmarks.load.curves import REPORTS
 from benchmarks.load.scenarios import Outcome, Runner
@@ -104,7 +104,7 @@ async def run(bed: Bed, options: argparse.Namespace, progress: Progress) -> list
 
 def report(found: list[tuple[Outcome, str]], bed: Bed, console: Console) -> bool:
     """Print the tables; return whether every target is held."""
-    played, requests = bed.end_players(), read_audit(bed.audit)
+    played, log = bed.end_players(), bed.audit()
     held = True
     plain = [outcome.wall for outcome, _ in found if outcome.name.startswith("plain")]
     for outcome, lag in found:
@@ -114,7 +114,7 @@ def report(found: list[tuple[Outcome, str]], bed: Bed, console: Console) -> bool
         else:
             budget = CPU if outcome.name in ("study", "jobs", "burst") else None
             there = played.get(outcome.namespace, [])
-            lines += rows(outcome, requests, there, lag=lag, per_trial_cpu=budget)
+            lines += rows(outcome, log, there, lag=lag, per_trial_cpu=budget)
         if outcome.name == "burst" and plain:
             ratio = outcome.wall / (sum(plain) / len(plain))
             theirs = " and ".join(f"{one:.1f}" for one in plain)

@@ -7,7 +7,11 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from tests.testbed.errors import TestbedError
+
+_COUNTER: Final = "apiserver_audit_event_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +33,42 @@ class Request:
     answered: float
 
 
-def read_audit(file: Path) -> list[Request]:
-    """Return all answered requests in order; watches, which go on for minutes, count when they began."""
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    """What the log says.
+
+    Attributes:
+        requests: All that were answered, in order; watches, which go on for minutes, count when they began.
+        lost: Entries that the API server counted and the log has not: what is computed from it would be wrong.
+    """
+
+    requests: list[Request]
+    lost: int = 0
+
+
+def read_audit(file: Path, *, counted: int) -> AuditLog:
+    """Read the log after the API server counted so many entries."""
     found: dict[str, Request] = {}
+    entries = 0
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             entry = json.loads(line)
             found.setdefault(entry["auditID"], _request(entry))
-    return sorted(found.values(), key=lambda one: one.received)
+            entries += 1
+    return AuditLog(requests=sorted(found.values(), key=lambda one: one.received), lost=max(counted - entries, 0))
+
+
+def counted_entries(page: str) -> int:
+    """Return how many entries an API server has made for its audit log, by its own metrics.
+
+    Raises:
+        TestbedError: The page does not say.
+    """
+    for line in page.splitlines():
+        name, _, value = line.partition(" ")
+        if name == _COUNTER:
+            return int(float(value))
+    raise TestbedError(f"the API server does not count the entries of its audit log: {_COUNTER} is not in its metrics")
 
 
 def calls(requests: list[Request], *, namespaces: set[str], since: float, until: float) -> Counter[tuple[str, str]]:

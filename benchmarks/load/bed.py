@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.load.audit import AuditLog, counted_entries, read_audit
 from benchmarks.load.players import ADDRESSES
+from tests.testbed import audit
 from tests.testbed.binaries import binaries
 from tests.testbed.certificates import Authority
 from tests.testbed.controlplane import BINARIES, LOOPBACK, ControlPlane, Shape, answers, free_ports, launch
@@ -48,10 +50,10 @@ class Bed:
     probes: str
     played: Path
 
-    @property
-    def audit(self) -> Path:
-        """One line for each request of the operator."""
-        return self.plane.instance.folder / "audit.log"
+    def audit(self) -> AuditLog:
+        """Return what the operator has asked of the API server."""
+        counted = counted_entries(self.plane.kubectl("get", "--raw", "/metrics"))
+        return read_audit(self.plane.instance.folder / audit.LOG, counted=counted)
 
     def summary(self, namespace: str) -> dict[str, Any]:
         """Return what the stand-in trials have seen: start times of pods, and how many are there."""
@@ -84,15 +86,8 @@ def running_bed(*, curves: Path | None, profile: Path | None) -> Iterator[Bed]:
     clean_up()
     instance = Instance.create("load", persistent=False)
     try:
-        policy = instance.folder / "audit-policy.json"
-        policy.write_text(json.dumps(_POLICY))
-        shape = Shape(
-            apiserver_arguments=(
-                *Shape().apiserver_arguments,
-                f"--audit-policy-file={policy}",
-                f"--audit-log-path={instance.folder / 'audit.log'}",
-            )
-        )
+        audited = audit.arguments(instance.folder, instance.folder, _POLICY)
+        shape = Shape(apiserver_arguments=(*Shape().apiserver_arguments, *audited))
         plane = launch(instance, programs, Authority(instance.folder / "certificates"), shape)
         start_kwok(plane, nodes=4, addresses=ADDRESSES)
         _install(plane)

@@ -6,10 +6,10 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
-from benchmarks.load.audit import Request, calls
+from benchmarks.load.audit import AuditLog, Request, calls
 from benchmarks.load.curves import REPORTS
 from benchmarks.load.scenarios import Outcome
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,7 +22,7 @@ _SENT: Final = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line; `value` is held if it is at most `target`."""
+    """One line; `value` is held if it is at most `target`, and missed where it is not known (NaN)."""
 
     what: str
     said: str
@@ -36,35 +36,54 @@ class Row:
         return self.target is None or self.value <= self.target
 
 
-def first_jobs(outcome: Outcome, requests: Sequence[Request]) -> list[float]:
-    """Return, for each TuningJob, the seconds from its apply to the answer that created its first Job."""
-    made: dict[str, float] = {}
+def first_jobs(outcome: Outcome, requests: Sequence[Request], played: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return, by TuningJob, the seconds from its apply to the answer that created its first Job.
+
+    A TuningJob is left out where that is not known: a trial of it ran, and no request for its Job is seen. That one may
+    have been the first.
+    """
+    seen: set[str] = set()
+    first: dict[str, float] = {}
     for one in requests:
         if (one.verb, one.resource, one.namespace, one.code) == ("create", "jobs", outcome.namespace, 201):
-            job = one.name.rpartition("-")[0]
-            made.setdefault(job, one.answered)
-    return [made[name] - applied for name, applied in outcome.applied.items() if name in made]
+            seen.add(one.name)
+            owner = _owner(one.name)
+            first[owner] = min(one.answered, first.get(owner, math.inf))
+    unknown = {_owner(one["trial"]) for one in played if one["trial"] not in seen}
+    return {
+        name: first[name] - applied
+        for name, applied in outcome.applied.items()
+        if name in first and name not in unknown
+    }
 
 
-@dataclass(frozen=True, kw_only=True)
+def _owner(trial: str) -> str:
+    return trial.rpartition("-")[0]
+
+
+@dataclass(kw_only=True)
 class Sent:
-    """What followed from a metric: seconds from its appearance at the trial to the request."""
+    """What followed from metrics, of one kind.
 
-    stops: list[float]
-    controls: list[float]
-
-
-def reactions(outcome: Outcome, requests: Sequence[Request], played: Sequence[Mapping[str, Any]]) -> Sent:
-    """Return the time from a metric's appearance to the stop (its Job's deletion) or control that it caused.
-
-    Only what happened within the outcome's time counts.
+    Attributes:
+        delays: Seconds from the appearance of a metric at its trial to the request that it caused.
+        decided: How many should have followed.
     """
+
+    delays: list[float] = field(default_factory=list)
+    decided: int = 0
+
+
+def reactions(
+    outcome: Outcome, requests: Sequence[Request], played: Sequence[Mapping[str, Any]]
+) -> dict[Literal["stop", "control"], Sent]:
+    """Return what followed from metrics that appeared within the outcome's time: stops (a Job's deletion), controls."""
     deleted: dict[str, float] = {}
     for one in requests:
         if (one.verb, one.resource, one.namespace) == ("delete", "jobs", outcome.namespace):
             deleted.setdefault(one.name, one.received)
     by_trial = {one["trial"]: one for one in played}
-    stops, controls = [], []
+    stops, controls = Sent(), Sent()
     for body in outcome.trials:
         name = body["metadata"]["name"]
         training = by_trial.get(name)
@@ -80,11 +99,13 @@ def reactions(outcome: Outcome, requests: Sequence[Request], played: Sequence[Ma
                 visible = training["began"] + training["seconds"] * report / REPORTS
             if not outcome.began <= visible <= outcome.ended:
                 continue
-            if decision["action"] == "Stop" and name in deleted:
-                stops.append(deleted[name] - visible)
-            elif decision.get("revision") in arrived:
-                controls.append(arrived[decision["revision"]] - visible)
-    return Sent(stops=stops, controls=controls)
+            is_stop = decision["action"] == "Stop"
+            kind = stops if is_stop else controls
+            sent = deleted.get(name) if is_stop else arrived.get(decision.get("revision"))
+            kind.decided += 1
+            if sent is not None:
+                kind.delays.append(sent - visible)
+    return {"stop": stops, "control": controls}
 
 
 def loop_lag(before: str, after: str) -> str:
@@ -107,7 +128,7 @@ def loop_lag(before: str, after: str) -> str:
 
 def rows(
     outcome: Outcome,
-    requests: list[Request],
+    log: AuditLog,
     played: Sequence[Mapping[str, Any]],
     *,
     lag: str,
@@ -115,28 +136,21 @@ def rows(
 ) -> Iterator[Row]:
     """Return the lines of one load run of the operator."""
     usage, count = outcome.usage, outcome.count
-    first = first_jobs(outcome, requests)
-    if first:
-        more = f" (median of {len(first)} {statistics.median(first):.2f})" if len(first) > 1 else ""
-        yield Row(
-            what="apply to first Job, worst", said=f"{max(first):.2f} s{more}", value=max(first), target=0.5, unit="s"
-        )
-    sent = reactions(outcome, requests, played)
-    for what, delays in (("stop", sent.stops), ("control", sent.controls)):
-        if delays:
-            others = f"p50 {percentile(delays, 50):.2f}, max {max(delays):.2f}; {len(delays)} times"
-            yield Row(
-                what=f"metric visible to {what} sent, p99",
-                said=f"{percentile(delays, 99):.2f} s ({others})",
-                value=percentile(delays, 99),
-                target=outcome.interval + _SENT,
-                unit="s",
-            )
+    unknown = f"not known: the audit log lacks {log.lost} entries" if log.lost else ""
+    if outcome.applied:
+        said, value = (unknown, math.nan) if unknown else _first_job(outcome, log.requests, played)
+        yield Row(what="apply to first Job, worst", said=said, value=value, target=0.5, unit="s")
+    for what, sent in reactions(outcome, log.requests, played).items():
+        if sent.decided:
+            is_unknown = unknown and what == "stop"
+            said, value = (unknown, math.nan) if is_unknown else _delays(sent)
+            limit = outcome.interval + _SENT
+            yield Row(what=f"metric visible to {what} sent, p99", said=said, value=value, target=limit, unit="s")
     if refused := sum(one["refused"] for one in played):
         yield Row(what="control messages refused", said=str(refused), value=refused, target=0)
-    found = calls(requests, namespaces={outcome.namespace}, since=outcome.began, until=outcome.ended)
+    found = calls(log.requests, namespaces={outcome.namespace}, since=outcome.began, until=outcome.ended)
     often = ", ".join(f"{verb} {what} {number / count:.1f}" for (verb, what), number in found.most_common(8))
-    yield Row(what="API calls per trial", said=f"{sum(found.values()) / count:.1f} ({often})")
+    yield Row(what="API calls per trial", said=unknown or f"{sum(found.values()) / count:.1f} ({often or 'none'})")
     cpu = usage.cpu / count
     yield Row(
         what="CPU per trial",
@@ -153,6 +167,35 @@ def rows(
     yield Row(what="event loop: time to answer a probe", said=f"{probes}, max {slowest:.0f} ms")
     if lag:
         yield Row(what="event loop: lag as it counts itself", said=lag)
+    if outcome.trials:
+        yield from _trials(outcome)
+    yield around(outcome)
+
+
+def _first_job(outcome: Outcome, requests: Sequence[Request], played: Sequence[Mapping[str, Any]]) -> tuple[str, float]:
+    """Return what is said of the first Jobs, and the worst; NaN if that is not known of each TuningJob."""
+    found, jobs = list(first_jobs(outcome, requests, played).values()), len(outcome.applied)
+    worst = f"{max(found):.2f} s" if found else ""
+    if len(found) > 1:
+        worst += f" (median of {len(found)} {statistics.median(found):.2f})"
+    if len(found) == jobs:
+        return worst, max(found)
+    others = f"; of the others {worst}" if found else ""
+    return f"not known for {jobs - len(found)} of {jobs} jobs{others}", math.nan
+
+
+def _delays(sent: Sent) -> tuple[str, float]:
+    """Return what is said of delays, and their 99th percentile, for which what never followed is endlessly late."""
+    delays, never = sent.delays, sent.decided - len(sent.delays)
+    times = f"{len(delays)} times" + (f", {never} never" if never else "")
+    if delays:
+        worst = f"p50 {percentile(delays, 50):.2f}, max {max(delays):.2f}"
+        times = f"{percentile(delays, 99):.2f} s ({worst}; {times})"
+    return times, percentile([*delays, *[math.inf] * never], 99)
+
+
+def _trials(outcome: Outcome) -> Iterator[Row]:
+    """Return what the Trials say about themselves."""
     decisions = Counter(
         f"{decision['rule']} {decision['action']}" + ("" if decision["enforced"] else " (observed)")
         for body in outcome.trials
@@ -164,8 +207,7 @@ def rows(
     ends = Counter((body.get("status") or {}).get("reason", "running") for body in outcome.trials)
     yield Row(what="trials", said=", ".join(f"{name} {number}" for name, number in ends.most_common()))
     marks = sum(len((body.get("status") or {}).get("marks") or ()) for body in outcome.trials)
-    yield Row(what="marks recorded per trial", said=f"{marks / count:.1f}")
-    yield around(outcome)
+    yield Row(what="marks recorded per trial", said=f"{marks / outcome.count:.1f}")
 
 
 def around(outcome: Outcome) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,15 @@ class Asked:
     time: str
 
 
-def arguments(folder: Path, logs: Path) -> list[str]:
-    """The arguments of an API server that keeps an audit log of everybody but itself and the administrator."""
-    policy = folder / "audit-policy.json"
-    policy.write_text(json.dumps(_POLICY))
-    return [f"--audit-policy-file={policy}", f"--audit-log-path={logs / LOG}"]
+def arguments(folder: Path, logs: Path, policy: Mapping[str, Any] = _POLICY) -> list[str]:
+    """The arguments of an API server that keeps an audit log, of everybody but itself and the administrator.
+
+    The log is never rotated: at 100 MB, the server would begin a new file, and who reads the log would find the end
+    of it alone.
+    """
+    file = folder / "audit-policy.json"
+    file.write_text(json.dumps(policy))
+    return [f"--audit-policy-file={file}", f"--audit-log-path={logs / LOG}", "--audit-log-maxsize=0"]
 
 
 def asked(logs: Path, user: str) -> list[Asked]:
