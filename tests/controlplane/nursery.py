@@ -18,9 +18,11 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,32 +37,31 @@ from tuning_operator.search.proposer import load_samplers
 class Nursery:
     """The other end: starts and kills operators from a test."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     @classmethod
-    async def open(cls) -> Nursery:
-        pipe = asyncio.subprocess.PIPE
-        return cls(await asyncio.create_subprocess_exec(sys.executable, "-m", __name__, stdin=pipe, stdout=pipe))
+    @contextmanager
+    def opened(cls) -> Iterator[Nursery]:
+        """Start the process that all operators are forked from, and end it with all of them."""
+        command = [sys.executable, "-m", __name__]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            yield cls(process)
 
-    async def start(self, **options: Any) -> int:
+    def start(self, **options: Any) -> int:
         """Start an operator and return its process id."""
-        return await self._order({"start": options})
+        return self._order({"start": options})
 
-    async def kill(self, pid: int) -> int:
+    def kill(self, pid: int) -> int:
         """Kill an operator and return how it ended: 9 if it lived until then."""
-        return await self._order({"kill": pid})
+        return self._order({"kill": pid})
 
-    async def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
-
-    async def _order(self, order: Any) -> int:
+    def _order(self, order: Any) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        return int(await self._process.stdout.readline())
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
 
 
 def _live(

@@ -12,7 +12,6 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +57,6 @@ def job(namespace: str) -> Any:
     )
 
 
-@pytest.fixture
-async def nursery() -> AsyncIterator[Nursery]:
-    opened = await Nursery.open()
-    yield opened
-    await opened.close()
-
-
 class Mortal:
     """An operator that is killed `kills` times, and comes back each time."""
 
@@ -77,10 +69,10 @@ class Mortal:
         self._pid = 0
 
     async def start(self) -> None:
-        self._pid = await self._nursery.start(**self.options)
+        self._pid = self._nursery.start(**self.options)
 
     async def end(self) -> None:
-        assert await self._nursery.kill(self._pid) == 9
+        assert self._nursery.kill(self._pid) == 9
 
     async def suffer(self) -> None:
         """Die zero to three times, each time at a random moment after the move or after the start."""
