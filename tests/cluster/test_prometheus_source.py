@@ -24,6 +24,7 @@ async def run(here: Bed, **metrics: Any) -> list[tuple[Any, ...]]:
         search={"algorithm": "Random", "seed": 3, "initial": [{"lr": rate} for rate in RATES]},
         stopping=[{"rule": "Percentile", "percentile": 50, "minimumTrials": 1, "after": 0.3}],
         control=[{"rule": "CoolDown", "fraction": 0.5}],
+        audit=0.0,
         budget={"trials": len(RATES), "parallel": 1},
         metrics={"interval": "300ms", "firstWithin": "60s", **metrics},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from tuning_operator.api.trial import Desired
+from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.backends.kubernetes.site import Endpoint, Site
 from tuning_operator.backends.kubernetes.study_state import StudyState
 from tuning_operator.backends.kubernetes.times import parse_time
@@ -17,17 +18,21 @@ Events = list[tuple[int, list[Event]]]
 
 def lifecycle(site: Site, state: StudyState, touched: Iterable[str]) -> Events:
     """Return the attempts that began."""
-    found: Events = []
-    for number, body in state.bodies(touched):
-        attempt = (body.get("status") or {}).get("attempt", 0)
-        if attempt > state.engine.trial(number).attempt:
-            event = state.engine.event(AttemptStarted, time=site.clock(), trial=number, attempt=attempt)
-            found.append((number, [event]))
-    return found
+    return [(number, _attempt(site, state, number, body)) for number, body in state.bodies(touched)]
+
+
+def _attempt(site: Site, state: StudyState, number: int, body: Object) -> list[Event]:
+    attempt = (body.get("status") or {}).get("attempt", 0)
+    if attempt <= state.engine.trial(number).attempt:
+        return []
+    return [state.engine.event(AttemptStarted, time=site.clock(), trial=number, attempt=attempt)]
 
 
 def ends(site: Site, state: StudyState, touched: Iterable[str]) -> Events:
-    """Return the ends of trials, and before each what its last word adds to its curve."""
+    """Return the ends of trials, and before each what its last word adds to its curve.
+
+    An attempt that was over before anybody looked has begun, too.
+    """
     engine = state.engine
     found: Events = []
     for number, body in state.bodies(touched):
@@ -54,7 +59,7 @@ def ends(site: Site, state: StudyState, touched: Iterable[str]) -> Events:
             checkpoint=status.get("checkpoint") or "",
             message=wanted.message if is_ours else status.get("message") or "",
         )
-        found.append((number, [*marks, end]))
+        found.append((number, [*_attempt(site, state, number, body), *marks, end]))
     return found
 
 
