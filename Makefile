@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(or $(shell uv --version >/dev/null 2>&1 && echo uv),.tools/bin/uv)
-WORKERS ?= 3
+WORKERS ?= 2
 SOURCES := operator trainer tests benchmarks examples helm images
 
 .PHONY: help
@@ -39,8 +39,8 @@ demo: setup ## Run the digits job: 16 trials on this machine, then its report
 test: setup browser lint typecheck verify pytest ## Run every check and every test
 
 .PHONY: pytest
-pytest: setup ## Run the tests alone, three files at once; ARGS= are passed on
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+pytest: setup ## Run the tests alone, two files at once; ARGS= are passed on
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: browser
 browser: # In CI the report must be opened in a real browser; elsewhere the test is skipped and says so

@@ -273,4 +273,6 @@ def operating(cluster: Cluster, namespace: str, *, port: int | None = None) -> I
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
-    assert " ERROR " not in log.read_text(), f"errors in {log}"
+    # kopf complains of its own first requests if it is ended while it starts.
+    errors = [line for line in log.read_text().splitlines() if " ERROR " in line and "Request attempt #" not in line]
+    assert errors == [], log

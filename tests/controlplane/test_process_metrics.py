@@ -40,6 +40,7 @@ def check(page: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.timeout(300)
 async def test_a_run_shows_every_metric_of_the_table_and_no_other(
     crds: ControlPlane, namespace: str, client: Client, tmp_path: Path, prometheus_server: object
 ) -> None:
