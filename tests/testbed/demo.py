@@ -98,7 +98,7 @@ def _show(cluster: Cluster, job: Path, report: Path, *, helm: Path, kubectl: Pat
     with prometheus.start_prometheus(scraped, interval="2s", rule_files=[CHART / "files/alerts.yaml"]) as server:
         began = time.monotonic()
         name = _job(do, cluster, job, report, kubectl=kubectl, tuning=tuning)
-        best = cluster.kubectl("get", "tuningjob", name, "-n", TEAM, "-o", "jsonpath={.status.best.trial}")
+        best = cluster.kubectl("get", "tuningjob", name, "-n", TEAM, "-o", "jsonpath={.status.best.name}")
         command = ["-m", "helm.dashboards.draw", "--prometheus", server.url, "--rate-interval", "8s"]
         command += ["--minutes", f"{(time.monotonic() - began) / 60:.2f}", "--set", f"trial={best}"]
         do(python, *command, "--output", report.with_suffix(""))
