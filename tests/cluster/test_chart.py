@@ -163,7 +163,10 @@ def test_one_command_installs_it_and_a_job_completes(node: Cluster, namespace: s
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("helm", HELMS[:1], indirect=True)
-def test_the_other_replica_takes_over_and_no_trial_is_lost(node: Cluster, namespace: str, release: Release) -> None:
+@pytest.mark.parametrize("grace", [None, 0], ids=["deleted", "killed"])
+def test_the_other_replica_takes_over_and_no_trial_is_lost(
+    node: Cluster, namespace: str, release: Release, grace: int | None
+) -> None:
     release.install(replicas=2, namespaces=[namespace], podDisruptionBudget={"create": True})
     node.apply(digits(namespace, trials=4, steps=200))
 
@@ -175,9 +178,10 @@ def test_the_other_replica_takes_over_and_no_trial_is_lost(node: Cluster, namesp
     first, decided = leader(node, namespace), [each for each in records(node, namespace) if isinstance(each, Decision)]
     before = {each["metadata"]["name"]: each["metadata"]["uid"] for each in node.get("jobs", "-n", namespace)["items"]}
     began = time.monotonic()
-    node.kubectl("delete", "pod", first, "-n", namespace, "--wait=false")
+    force = () if grace is None else (f"--grace-period={grace}", "--force")
+    node.kubectl("delete", "pod", first, "-n", namespace, "--wait=false", *force)
     wait_until("the other leads", lambda: leader(node, namespace) not in ("", first), LEASE_SECONDS + 15, poll=0.2)
-    assert time.monotonic() - began < LEASE_SECONDS, "a leader that is asked to end gives its Lease away"
+    assert time.monotonic() - began < (LEASE_SECONDS + 5 if grace == 0 else 10)
 
     wait_until("the job completes", lambda: is_complete(node, namespace), 400, poll=1)
     trials = node.get("trials", "-n", namespace)["items"]

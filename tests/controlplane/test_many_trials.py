@@ -12,7 +12,7 @@ from tests.controlplane.trials import World, world
 from tests.testbed.controlplane import ControlPlane
 
 TRIALS = 100
-ASKED_AGAIN = 20
+ASKED_AGAIN = 5
 """A busy server lets a request time out now and then, and it is asked again."""
 
 

@@ -11,7 +11,7 @@ the log are recognised.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -101,19 +101,18 @@ def in_order(records: Iterable[Event]) -> list[Event]:
     return found
 
 
-def _waiting(ordered: Iterable[Event]) -> set[int]:
+def _waiting(ordered: Sequence[Event]) -> set[int]:
     """Return the newest alarm, or the newest marks of one time, of every trial that has not ended."""
-    newest: dict[int, list[Event]] = {}
-    for record in ordered:
-        kind = type(record)
-        if kind is MarkReached:
-            before = newest.get(record.trial)  # type: ignore[attr-defined]
-            if before is not None and type(before[-1]) is MarkReached and before[-1].time == record.time:
-                before.append(record)
+    newest: dict[int, MarkReached | AlarmRaised] = {}
+    over: set[int] = set()
+    waiting: set[int] = set()
+    for record in reversed(ordered):
+        if isinstance(record, TrialEnded):
+            over.add(record.trial)
+        elif isinstance(record, MarkReached | AlarmRaised) and record.trial not in over:
+            last = newest.setdefault(record.trial, record)
+            if record is last or (type(record) is type(last) is MarkReached and record.time == last.time):
+                waiting.add(record.sequence)
             else:
-                newest[record.trial] = [record]  # type: ignore[attr-defined]
-        elif kind is AlarmRaised:
-            newest[record.trial] = [record]  # type: ignore[attr-defined]
-        elif kind is TrialEnded:
-            newest.pop(record.trial, None)  # type: ignore[attr-defined]
-    return {record.sequence for records in newest.values() for record in records}
+                over.add(record.trial)
+    return waiting

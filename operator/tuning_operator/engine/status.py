@@ -124,13 +124,15 @@ def _summary(trial: TrialView) -> TrialSummary:
     )
 
 
-def _text(value: float | None) -> str | None:
+def shown_text(value: float) -> str:
     """Return a number as people read it in a table, to six digits; records have all of them."""
-    if value is None:
-        return None
     if math.isnan(value):
         return "NaN"
     return repr(float(f"{value:.6g}")).replace("inf", "Infinity")
+
+
+def _text(value: float | None) -> str | None:
+    return None if value is None else shown_text(value)
 
 
 def _moment(time: float | None) -> datetime | None:

@@ -24,9 +24,6 @@ from tuning_operator.scrape.source import Place, Source
 
 _WIDE: Final = 256
 _NARROW: Final = 32
-PATIENCE: Final = 1.0
-"""Seconds for which all trials of a job wait for one that does not answer."""
-
 T = TypeVar("T")
 
 
@@ -38,6 +35,7 @@ class Scraper:
         clock: Seconds since the epoch.
         access: The Prometheus server that the operator was set up with.
         observe: Told of each look how many seconds it took, and whether it failed.
+        patience: Seconds for which all trials of a job wait for one that does not answer.
     """
 
     def __init__(
@@ -47,8 +45,10 @@ class Scraper:
         clock: Callable[[], float] = time.time,
         access: Access | None = None,
         observe: Callable[[float, bool], None] = lambda _seconds, _failed: None,
+        patience: float = 1.0,
     ) -> None:
         self.fetcher: Final = Fetcher(limits)
+        self.patience: Final = patience
         self._servers = Fetcher(LIMITS)
         self._access = access
         self._clock = clock
@@ -127,17 +127,15 @@ class DirectSource:
 
     async def look(self, readers: Sequence[TrialReader]) -> list[Sequence[Look]]:
         """Look at all trials at once; what takes longer than others should wait for comes with the next look."""
-        awaited = [self._begin(reader) for reader in readers if reader not in self._looks and not reader.hangs]
+        awaited = []
         for reader in readers:
             if reader not in self._looks:
-                self._begin(reader)
+                look = self._looks[reader] = self._scraper.begin(self._scraper.look(reader))
+                if not reader.hangs:
+                    awaited.append(look)
         if awaited:
-            await asyncio.wait(awaited, timeout=PATIENCE)
+            await asyncio.wait(awaited, timeout=self._scraper.patience)
         return [(self._looks.pop(reader).result(),) if self._looks[reader].done() else () for reader in readers]
-
-    def _begin(self, reader: TrialReader) -> asyncio.Task[Look]:
-        task = self._looks[reader] = self._scraper.begin(self._scraper.look(reader))
-        return task
 
     async def check(self) -> str | None:
         """Return None: whether a trial answers is seen when it runs."""

@@ -285,8 +285,7 @@ async def test_hanging_trials_delay_nobody() -> None:
         await asyncio.gather(*hanging, return_exceptions=True)
 
 
-async def test_what_a_trial_says_late_comes_with_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning_operator.scrape.scraper.PATIENCE", 0.1)
+async def test_what_a_trial_says_late_comes_with_the_next_look() -> None:
     answer = asyncio.Event()
 
     async def late(request: str, writer: asyncio.StreamWriter) -> None:
@@ -296,7 +295,7 @@ async def test_what_a_trial_says_late_comes_with_the_next_look(monkeypatch: pyte
     async with (
         server(late) as slow,
         server(page("eval_loss 1\ntrain_step 2\n")) as well,
-        Scraper(limits=Limits(connect=1, total=20)) as scraper,
+        Scraper(limits=Limits(connect=1, total=20), patience=0.1) as scraper,
     ):
         source = scraper.source(spec=spec(), namespace="default")
 

@@ -23,11 +23,6 @@ def number_text(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
-def shown_text(value: float) -> str:
-    """Return a number as people read it, to six digits: where it counts, it stands in a record."""
-    return number_text(float(f"{value:.6g}"))
-
-
 def write_numbers(numbers: Mapping[str, float]) -> dict[str, str]:
     """Return named numbers as an object holds them, no more than its bound."""
     return {name: number_text(value) for name, value in list(numbers.items())[: bounds.MAX_NUMBERS]}

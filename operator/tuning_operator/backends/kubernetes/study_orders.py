@@ -11,7 +11,6 @@ from tuning_operator.api.trial import Desired
 from tuning_operator.backends.kubernetes.site import Site
 from tuning_operator.backends.kubernetes.study_objects import StudyObjects
 from tuning_operator.backends.kubernetes.study_state import StudyState
-from tuning_operator.scrape.scraper import PATIENCE
 from tuning_operator.scrape.steering import is_behind
 
 _log = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ async def steer(
             watched.sending = site.scraper.begin(_send(site, message, to=watched.url))
             sent.append(watched.sending)
     if sent:
-        await asyncio.wait(sent, timeout=PATIENCE)
+        await asyncio.wait(sent, timeout=site.scraper.patience)
 
 
 async def _send(site: Site, message: ControlMessage, *, to: str) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from trial_protocol.result import Outcome, TrialResult
 from tuning_operator.api.tuning_job import Direction, Reduce, TuningJobSpec
-from tuning_operator.backends.kubernetes.record_fields import shown_text
 from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.backends.kubernetes.site import Endpoint
 from tuning_operator.backends.kubernetes.snapshot import Glimpse
@@ -18,6 +17,7 @@ from tuning_operator.curves.marks import Observation
 from tuning_operator.engine.engine import Engine
 from tuning_operator.engine.events import EndReason
 from tuning_operator.engine.results import reduce_values
+from tuning_operator.engine.status import shown_text
 from tuning_operator.engine.wanted import Wanted
 from tuning_operator.scrape.look import Look
 from tuning_operator.scrape.reader import Identity
