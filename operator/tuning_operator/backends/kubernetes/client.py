@@ -8,7 +8,6 @@ connections with growing, jittered pauses.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
@@ -22,12 +21,12 @@ import aiohttp
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
 
+from tuning_operator.backends.kubernetes.connections import Connections
 from tuning_operator.backends.kubernetes.errors import ApiError, NotFound, ServerError, Throttled, error_from
 from tuning_operator.backends.kubernetes.resources import PODS, Object, Resource, key_of
 from tuning_operator.backends.kubernetes.retries import Retries
 
 FIELD_MANAGER: Final = "tuning-operator"
-_GOODBYE: Final = 0.5
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
 _JSON: Final = "application/json"
@@ -80,12 +79,13 @@ class Client:
         # Left to aiohttp, environment and netrc are read again for every request, in another thread.
         configuration.client_session_kwargs = {"trust_env": False}
         configuration.proxy = configuration.proxy or _proxy(configuration.host)
-        return cls(ApiClient(configuration), **options)
+        api = ApiClient(configuration)
+        api.rest_client = Connections(configuration)
+        return cls(api, **options)
 
     async def close(self) -> None:
-        """Close all connections; those of cancelled requests get a moment for TLS' goodbye, as aiohttp advises."""
+        """Close all connections."""
         await self._api.close()
-        await asyncio.sleep(_GOODBYE)
 
     async def __aenter__(self) -> Self:
         return self
@@ -187,9 +187,6 @@ class Client:
                     if line.strip():
                         yield line
         finally:
-            # A watch is left in the middle: TLS' polite goodbye would wait for an answer, and outlive the event loop.
-            if response.connection is not None and response.connection.transport is not None:
-                response.connection.transport.abort()
             response.close()
 
     async def apply(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from tests.testbed.certificates import Authority
 
 from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.resources import TRIALS
@@ -79,3 +83,41 @@ async def test_the_proxy_of_the_environment_is_used_but_for_what_it_excepts(
         async with await Client.connect(kubeconfig=kubeconfig(tmp_path, server.url)) as client:
             await client.get(TRIALS, namespace="n", name="t")
         assert (len(proxy.asked), len(server.asked)) == (1, 1)
+
+
+async def test_no_connection_outlives_its_client_even_if_the_server_never_says_goodbye(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    pair = authority.serving("server", ["127.0.0.1"])
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair.certificate, pair.key)
+    asked: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()
+        asked.put_nowait(writer)
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0, ssl=context) as server:
+        address = server.sockets[0].getsockname()
+        config = authority.kubeconfig(tmp_path / "config", f"https://127.0.0.1:{address[1]}", "me", [])
+        async with await Client.connect(kubeconfig=str(config)) as client:
+            request = asyncio.create_task(client.get(TRIALS, namespace="n", name="t"))
+            writer = await asked.get()
+            request.cancel()
+            await asyncio.wait([request])
+            assert len(connected_to(address)) == 1
+        assert connected_to(address) == []
+        writer.transport.abort()
+
+
+def connected_to(address: tuple[str, int]) -> list[socket.socket]:
+    """Return this process' open sockets whose other end is at an address."""
+    sockets = [one for one in gc.get_objects() if isinstance(one, socket.socket) and one.fileno() != -1]
+    return [one for one in sockets if one.type is socket.SOCK_STREAM and _peer(one) == address]
+
+
+def _peer(one: socket.socket) -> Any:
+    try:
+        return one.getpeername()
+    except OSError:
+        return None
