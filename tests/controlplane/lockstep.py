@@ -8,158 +8,25 @@ two runs can be compared to the last digit. What this leaves open is how long th
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from aiohttp import web
+from tests.controlplane.trainings import STRIDE, TOTAL, Curve, Site, Training
 from tests.testbed.controlplane import free_ports
 
 from trial_protocol import names
-from trial_protocol.control import REFUSAL_STATUS, verify_control
-from trial_protocol.errors import ControlRefused
-from trial_protocol.history import HistoryRecord, render_history
-from trial_protocol.result import Outcome, TrialResult
 from tuning_operator.backends.kubernetes import labels
 from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.errors import Conflict, NotFound
 from tuning_operator.backends.kubernetes.outcome import EXIT_TERMINATED
 from tuning_operator.backends.kubernetes.reflector import Reflector
-from tuning_operator.backends.kubernetes.resources import JOBS, PODS, TRIALS, TUNING_JOBS, Object, name_of
+from tuning_operator.backends.kubernetes.resources import PODS, TRIALS, TUNING_JOBS, Object, name_of
 
 JOB = "digits"
-TOTAL = 100
-STRIDE = 13
-"""Steps between two evaluations: not the distance of the marks, so that values between evaluations count too."""
 _POLL = 0.02
-
-Curve = Callable[[dict[str, Any], int], float]
-"""From the parameters of a trial and the step to the objective."""
-
-
-@dataclass
-class Training:
-    """One trial's program: what it has trained lives in its checkpoint, from pod to pod."""
-
-    name: str
-    variables: dict[str, str]
-    step: int = 0
-    farthest: int = 0
-    """Step of the newest evaluation that anybody can have seen, those that a lost pod took with it too."""
-    records: list[HistoryRecord] = field(default_factory=list)
-    controls: list[dict[str, Any]] = field(default_factory=list)
-    looks: int = 0
-    needed: int = 0
-    """Looks after which the operator has taken in, recorded and judged everything."""
-    pod: str = ""
-    life: int = 0
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.variables[names.ENV_PARAMETERS])
-        return found
-
-    @property
-    def revision(self) -> int:
-        return self.controls[-1]["revision"] if self.controls else 0
-
-    @property
-    def mark(self) -> int:
-        """Newest mark that is known: one evaluation lies on each side of it."""
-        return self.farthest * 50 // TOTAL if self.farthest > STRIDE else 0
-
-    def advance(self, curve: Curve) -> None:
-        """Train until the next evaluation."""
-        self.step = min(self.step + STRIDE, TOTAL)
-        self.farthest = max(self.farthest, self.step)
-        self.needed = self.looks + 2
-        self.records.append(
-            HistoryRecord(
-                step=self.step,
-                attempt=1,
-                time=datetime.now(UTC).timestamp(),
-                values={"eval_loss": curve(self.parameters, self.step), names.METRIC_STEP: float(self.step)},
-                learning_rate=self.parameters["lr"] * (self.controls[-1]["scale"] if self.controls else 1.0),
-                revision=self.revision,
-            )
-        )
-
-    def go_back(self) -> None:
-        """Start again from the checkpoint before the newest evaluation."""
-        self.step -= STRIDE
-        del self.records[-1]
-        self.life += 1
-
-    def result(self) -> TrialResult:
-        values = {"eval_loss": self.records[-1].values["eval_loss"]}
-        return TrialResult(outcome=Outcome.COMPLETED, step=self.step, values=values, checkpoint=f"s3://b/{self.name}")
-
-
-class Site:
-    """Answers for one pod on an address of its own."""
-
-    def __init__(self, training: Training, *, address: str, port: int, public_key: str) -> None:
-        self.address = address
-        self._port = port
-        self._training = training
-        self._key = public_key
-        app = web.Application()
-        app.router.add_get(names.PATH_METRICS, self._metrics)
-        app.router.add_get(names.PATH_HISTORY, self._history)
-        app.router.add_put(names.PATH_CONTROL, self._control)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-
-    async def open(self) -> None:
-        await self._runner.setup()
-        await web.TCPSite(self._runner, self.address, self._port).start()
-
-    async def close(self) -> None:
-        await self._runner.cleanup()
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        training = self._training
-        training.looks += 1
-        values = {
-            names.METRIC_STEP: training.step,
-            names.METRIC_CONTROL_REVISION: training.revision,
-            names.METRIC_ATTEMPT: 1,
-        }
-        if training.records:
-            values["eval_loss"] = training.records[-1].values["eval_loss"]
-        return web.Response(text="".join(f"{name} {value}\n" for name, value in values.items()))
-
-    async def _history(self, request: web.Request) -> web.Response:
-        life, _, place = request.query.get(names.QUERY_CURSOR, "").partition(".")
-        first = int(place) if life == str(self._training.life) else 0
-        records = self._training.records[first:]
-        headers = {names.HEADER_NEXT: f"{self._training.life}.{first + len(records)}"}
-        return web.Response(text=render_history(records), content_type="application/jsonl", headers=headers)
-
-    async def _control(self, request: web.Request) -> web.Response:
-        training = self._training
-        try:
-            message = verify_control(
-                await request.text(),
-                public_key=self._key,
-                trial=training.variables[names.ENV_IDENTITY],
-                current_revision=training.revision,
-                now=datetime.now(UTC).timestamp(),
-            )
-        except ControlRefused as error:
-            said = {"reason": error.reason, "message": str(error)}
-            return web.Response(status=REFUSAL_STATUS[error.reason], text=json.dumps(said))
-        training.controls.append(
-            {
-                "revision": message.revision,
-                "scale": message.learning_rate_scale,
-                "begin_decay": message.begin_decay,
-                "restore": message.restore,
-            }
-        )
-        return web.Response(text="{}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -395,52 +262,6 @@ class Lockstep:
             marks = status.pop("marks", [])
             told.append(f"{trial['spec']} {status} {marks[-1:]} {self.trainings.get(name_of(trial))}")
         return "; ".join(told) or "no trial is active"
-
-
-async def ledger(client: Client, namespace: str) -> dict[str, Any]:
-    """Return everything that was recorded of a job but times, numbers of records and seconds used."""
-    job = await client.get(TUNING_JOBS, namespace=namespace, name=JOB)
-    trials, _ = await client.list(TRIALS, namespace=namespace)
-    found: dict[str, Any] = {}
-    for trial in sorted(trials, key=name_of):
-        status = trial["status"]
-        found[name_of(trial)] = _timeless(
-            {"spec": trial["spec"]} | {key: status.get(key) for key in ("marks", "alarms", "end", "attempts")}
-        )
-    kept = ("trials", "best", "top", "records", "conditions", "rankCorrelation", "wrongStops")
-    found["job"] = _timeless({key: value for key, value in job["status"].items() if key in kept})
-    return found
-
-
-async def doubled(client: Client, namespace: str, lockstep: Lockstep) -> list[str]:
-    """Return what was made twice: Jobs of a trial, at once or one after the other, or pods."""
-    jobs, _ = await client.list(JOBS, namespace=namespace)
-    owners = [job["metadata"]["ownerReferences"][0]["name"] for job in jobs]
-    several = [f"{trial} had {len(uids)} Jobs" for trial, uids in lockstep.jobs_seen.items() if len(uids) > 1]
-    twins = [f"{trial} had two pods at once" for trial in lockstep.twins]
-    return sorted({*several, *twins, *(f"{name} has two Jobs" for name in owners if owners.count(name) > 1)})
-
-
-_TIMES = frozenset(
-    {
-        "time",
-        "sequence",
-        "because",
-        "proposedAt",
-        "computeSeconds",
-        "gpuSeconds",
-        "gpuHours",
-        "lastTransitionTime",
-        "startTime",
-        "completionTime",
-    }
-)
-
-
-def _timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _timeless(one) for key, one in value.items() if key not in _TIMES}
-    return [_timeless(one) for one in value] if isinstance(value, list) else value
 
 
 def _variables(pod: Object) -> dict[str, str]:

@@ -17,7 +17,8 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from tests.controlplane.lockstep import Lockstep, doubled, ledger, lockstep
+from tests.controlplane.ledgers import doubled, ledger
+from tests.controlplane.lockstep import Lockstep, lockstep
 from tests.controlplane.nursery import Nursery
 from tests.controlplane.test_study import manifest
 from tests.testbed.controlplane import ControlPlane

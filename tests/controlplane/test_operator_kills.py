@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.controlplane.lockstep import Lockstep, Mishaps, doubled, ledger, lockstep
+from tests.controlplane.ledgers import doubled, ledger
+from tests.controlplane.lockstep import Lockstep, Mishaps, lockstep
 from tests.controlplane.nursery import Nursery
 from tests.controlplane.test_service import operator_user
 from tests.controlplane.test_study import manifest

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.controlplane.lockstep import doubled, ledger, lockstep
+from tests.controlplane.ledgers import doubled, ledger
+from tests.controlplane.lockstep import lockstep
 from tests.controlplane.operators import Operator, operator
 from tests.controlplane.test_service import operator_user
 from tests.controlplane.test_study import falling, manifest
