@@ -7,7 +7,8 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(or $(shell uv --version >/dev/null 2>&1 && echo uv),.tools/bin/uv)
-WORKERS ?= 2
+WORKERS ?= 3
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tuning-operator
 SOURCES := operator trainer tests benchmarks examples helm images
 
 .PHONY: help
@@ -39,7 +40,7 @@ demo: setup ## Run the digits job: 16 trials on this machine, then its report
 test: setup browser lint typecheck verify pytest ## Run every check and every test
 
 .PHONY: pytest
-pytest: setup ## Run the tests alone, two files at once; ARGS= are passed on
+pytest: setup ## Run the tests alone, WORKERS= files at once; ARGS= are passed on
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: browser
@@ -60,8 +61,8 @@ lint: setup ## Check format, style and the layers of docs/architecture.md
 
 .PHONY: typecheck
 typecheck: setup ## mypy, strict
-	$(BIN)/mypy
-	$(BIN)/mypy --package tests.testbed --package helm
+	$(BIN)/mypy --cache-dir $(CACHE)/mypy
+	$(BIN)/mypy --cache-dir $(CACHE)/mypy --package tests.testbed --package helm
 
 .PHONY: generate
 generate: setup ## Write what follows from the code: the CRDs, the chart's parts, the pages of the API and of the metrics

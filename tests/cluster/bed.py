@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
@@ -14,7 +12,9 @@ from typing import Any
 from uuid import uuid4
 
 from tests.cluster.stand_in import COMMAND, IMAGE
+from tests.controlplane.operators import arguments
 from tests.controlplane.test_service import operator_user
+from tests.nursery import Nursery
 from tests.testbed.controlplane import answers, free_ports
 from tests.testbed.node import Cluster
 from tests.testbed.processes import wait_until
@@ -228,8 +228,8 @@ def serve_crds(cluster: Cluster) -> None:
 
 
 @asynccontextmanager
-async def bed(cluster: Cluster, *, operates: bool = True) -> AsyncIterator[Bed]:
-    """Make a namespace, and unless a test wants to do that itself run an operator for it."""
+async def bed(cluster: Cluster, nursery: Nursery | None) -> AsyncIterator[Bed]:
+    """Make a namespace, and run an operator for it unless a test wants to do that itself."""
     namespace = f"test-{uuid4().hex[:8]}"
     cluster.kubectl("create", "namespace", namespace)
     account = ("get", "serviceaccount", "default", "-n", namespace, "--ignore-not-found", "-o", "name")
@@ -239,7 +239,7 @@ async def bed(cluster: Cluster, *, operates: bool = True) -> AsyncIterator[Bed]:
         made = Bed(cluster, client, namespace, volume)
         tasks = [asyncio.create_task(one.run()) for one in made.seen.values()]
         try:
-            with operating(cluster, namespace) if operates else nullcontext():
+            with operating(cluster, namespace, nursery) if nursery else nullcontext():
                 async with asyncio.timeout(30):
                     for reflector in made.seen.values():
                         await reflector.wait_synced()
@@ -254,25 +254,19 @@ async def bed(cluster: Cluster, *, operates: bool = True) -> AsyncIterator[Bed]:
 
 
 @contextmanager
-def operating(cluster: Cluster, namespace: str, *, port: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def operating(cluster: Cluster, namespace: str, nursery: Nursery, *, port: int | None = None) -> Iterator[None]:
     """Run the operator as a process of its own, with the rights of its role in one namespace."""
-    user = str(operator_user(cluster, namespace))
     port = port or free_ports(1)[0]
-    command = [sys.executable, "-m", "tuning_operator.backends.kubernetes.process", f"--kubeconfig={user}"]
-    command += [f"--namespace={namespace}", f"--own-namespace={namespace}", f"--probe-port={port}", "--identity=test"]
-    command += [f"--key-file={cluster.instance.folder / f'key-{namespace}.pem'}"]
+    user = operator_user(cluster, namespace)
+    command = arguments(cluster.instance.folder, kubeconfig=user, own_namespace=namespace, lease=15, port=port)
     log = cluster.logs / f"operator-{namespace}.log"
-    with log.open("ab") as output, subprocess.Popen(command, stdout=output, stderr=output) as process:
-        try:
-            wait_until(f"the operator is ready ({log})", lambda: answers(f"http://127.0.0.1:{port}/readyz"), 30)
-            yield process
-            assert process.poll() is None, f"the operator ended: {log}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+    pid = nursery.start(command, log=log)
+    try:
+        wait_until(f"the operator is ready ({log})", lambda: answers(f"http://127.0.0.1:{port}/readyz"), 30)
+        yield
+    finally:
+        code = nursery.end(pid)
+    assert code == 0, f"the operator ended with {code}: {log}"
     # kopf complains of its own first requests if it is ended while it starts.
     ended = ("Connector is closed.", "TCP closed; will re-authenticate")
     errors = [one for one in log.read_text().splitlines() if " ERROR " in one and not any(it in one for it in ended)]

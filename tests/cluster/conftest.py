@@ -10,6 +10,7 @@ import pytest
 from tests.chart.charts import Helm
 from tests.cluster.bed import Bed, bed, serve_crds
 from tests.cluster.stand_in import import_stand_in
+from tests.nursery import Nursery
 from tests.testbed.node import Cluster
 
 
@@ -28,16 +29,16 @@ def stand_in(served: Cluster) -> Cluster:
 
 
 @pytest.fixture
-async def here(stand_in: Cluster) -> AsyncIterator[Bed]:
+async def here(stand_in: Cluster, nursery: Nursery) -> AsyncIterator[Bed]:
     """A namespace with an operator."""
-    async with bed(stand_in) as made:
+    async with bed(stand_in, nursery) as made:
         yield made
 
 
 @pytest.fixture
-async def restricted(served: Cluster, product_images: dict[str, str]) -> AsyncIterator[Bed]:
+async def restricted(served: Cluster, nursery: Nursery, product_images: dict[str, str]) -> AsyncIterator[Bed]:
     """A namespace with an operator that admits restricted pods only, on a node that has our own images."""
-    async with bed(served) as made:
+    async with bed(served, nursery) as made:
         served.kubectl("label", "namespace", made.namespace, "pod-security.kubernetes.io/enforce=restricted")
         yield made
 

@@ -24,6 +24,8 @@ from tuning_operator.engine.replay import replay
 RELEASE = "tuning-operator"
 SERVED = "tuning-operator.io/v1alpha1"
 LEASE_SECONDS = 15
+CHECKS = 5
+"""Lines of `helm test`."""
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +47,7 @@ def namespace(node: Cluster) -> Iterator[str]:
     node.kubectl("delete", "namespace", name, "--wait=false")
 
 
-@pytest.fixture(params=HELMS)
+@pytest.fixture
 def helm(request: pytest.FixtureRequest, node: Cluster, tmp_path: Path) -> Helm:
     return Helm(request.param, tmp_path, node.kubeconfig)
 
@@ -133,6 +135,7 @@ def leader(node: Cluster, namespace: str) -> str:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("helm", HELMS[:1], indirect=True)
 def test_one_command_installs_it_and_a_job_completes(node: Cluster, namespace: str, release: Release) -> None:
     notes = release.install()
     assert "kubectl apply" in notes
@@ -142,7 +145,7 @@ def test_one_command_installs_it_and_a_job_completes(node: Cluster, namespace: s
     exec_ = ("exec", pod["metadata"]["name"], "-n", namespace, "--", "python", "-c", look)
     assert node.kubectl(*exec_).split() == ["65532", "False", "False"]
     said = release.test()
-    assert said.count("ok      ") == 5, said
+    assert said.count("ok      ") == CHECKS, said
     assert f"{pod['metadata']['name']} leads" in said
 
     node.apply(digits(namespace, trials=3, steps=60))
@@ -162,8 +165,9 @@ def test_one_command_installs_it_and_a_job_completes(node: Cluster, namespace: s
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("helm", HELMS[:1], indirect=True)
-@pytest.mark.parametrize("grace", [None, 0], ids=["deleted", "killed"])
+@pytest.mark.parametrize(
+    ("helm", "grace"), [(HELMS[0], None), (HELMS[1], 0)], ids=["deleted", "killed"], indirect=["helm"]
+)
 def test_the_other_replica_takes_over_and_no_trial_is_lost(
     node: Cluster, namespace: str, release: Release, grace: int | None
 ) -> None:
@@ -192,3 +196,5 @@ def test_the_other_replica_takes_over_and_no_trial_is_lost(
     kept = [each for each in records(node, namespace) if isinstance(each, Decision)]
     assert all(decision in kept for decision in decided)
     check_replay(node, namespace)
+    said = release.test()
+    assert said.count("ok      ") == CHECKS, said

@@ -23,6 +23,7 @@ from helm.dashboards.panel import Query
 from helm.dashboards.source import Prometheus as Source
 from helm.dashboards.source import Span
 from tests.cluster.bed import Bed, bed, is_true, operating
+from tests.nursery import Nursery
 from tests.testbed.controlplane import free_ports
 from tests.testbed.node import Cluster
 from tests.testbed.prometheus import Prometheus
@@ -120,13 +121,13 @@ async def start(here: Bed, *kinds: str, trials: int, parallel: int) -> None:
 
 @pytest.mark.timeout(400)
 async def test_every_query_of_every_panel_has_data(
-    stand_in: Cluster, monitors: list[dict[str, Any]], prometheus_server: Any, tmp_path: Path
+    stand_in: Cluster, nursery: Nursery, monitors: list[dict[str, Any]], prometheus_server: Any, tmp_path: Path
 ) -> None:
     (port,) = free_ports(1)
     began = time.time()
-    async with bed(stand_in, operates=False) as here:
+    async with bed(stand_in, None) as here:
         with (
-            operating(stand_in, here.namespace, port=port),
+            operating(stand_in, here.namespace, nursery, port=port),
             watched(stand_in, monitors, prometheus_server, port, tmp_path) as prometheus,
         ):
             await start(here, trials=24, parallel=4)
@@ -156,20 +157,23 @@ async def test_every_query_of_every_panel_has_data(
 
 @pytest.mark.timeout(400)
 async def test_each_alert_fires_by_a_fault_and_clears(
-    stand_in: Cluster, monitors: list[dict[str, Any]], prometheus_server: Any, tmp_path: Path
+    stand_in: Cluster, nursery: Nursery, monitors: list[dict[str, Any]], prometheus_server: Any, tmp_path: Path
 ) -> None:
     (port,) = free_ports(1)
     seen: set[str] = set()
 
     async def comes_and_goes(name: str, mend: Any) -> None:
-        await fires(prometheus, name)
+        try:
+            await fires(prometheus, name)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; {here.summary()}") from None
         seen.add(name)
         await mend()
         await clears(prometheus, name)
 
-    async with bed(stand_in, operates=False) as here:
+    async with bed(stand_in, None) as here:
         with watched(stand_in, monitors, prometheus_server, port, tmp_path) as prometheus:
-            with operating(stand_in, here.namespace, port=port):
+            with operating(stand_in, here.namespace, nursery, port=port):
                 await start(here, "diverges", "diverges", "diverges", "silent", "hangs", "deaf", trials=14, parallel=7)
                 await asyncio.gather(
                     comes_and_goes("TuningTrialsDiverging", lambda: asyncio.sleep(0)),
@@ -183,6 +187,6 @@ async def test_each_alert_fires_by_a_fault_and_clears(
                 await comes_and_goes("TuningTrialStuck", lambda: let_go(here, 4))
             await fires(prometheus, "TuningOperatorDown")
             seen.add("TuningOperatorDown")
-            with operating(stand_in, here.namespace, port=port):
+            with operating(stand_in, here.namespace, nursery, port=port):
                 await clears(prometheus, "TuningOperatorDown")
     assert seen == {alert.name for alert in alerts()}

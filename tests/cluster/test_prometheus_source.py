@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from tests.cluster.bed import Bed, bed, is_true
+from tests.nursery import Nursery
 from tests.testbed.node import Cluster
 from tests.testbed.scraping import scrape_configs
 
 from tuning_operator.backends.kubernetes.resources import TRIALS, TUNING_JOBS, name_of
 
+STEPS = 24
 RATES = (0.5, 1.0, 0.1)
 """The greater, the faster the loss falls: the second is better than the first, the third is worse than both."""
 
@@ -19,7 +21,9 @@ RATES = (0.5, 1.0, 0.1)
 async def run(here: Bed, **metrics: Any) -> list[tuple[Any, ...]]:
     """Run the job to its end; return what was decided, and how each trial ended."""
     await here.apply(
-        "pause=0.15",
+        f"steps={STEPS}",
+        "pause=0.4",
+        axis={"total": STEPS},
         parameters=[{"name": "lr", "type": "Float", "min": 0.1, "max": 1.0, "live": True}],
         search={"algorithm": "Random", "seed": 3, "initial": [{"lr": rate} for rate in RATES]},
         stopping=[{"rule": "Percentile", "percentile": 50, "minimumTrials": 1, "after": 0.3}],
@@ -39,11 +43,11 @@ async def run(here: Bed, **metrics: Any) -> list[tuple[Any, ...]]:
 
 @pytest.mark.timeout(300)
 async def test_pods_are_judged_and_steered_alike_directly_and_through_a_prometheus_server(
-    stand_in: Cluster, monitors: list[dict[str, Any]], prometheus_server: Any
+    stand_in: Cluster, nursery: Nursery, monitors: list[dict[str, Any]], prometheus_server: Any
 ) -> None:
     (of_trials,) = [one for one in monitors if one["metadata"]["name"].endswith("-trials")]
     configs = scrape_configs(of_trials, kubeconfig=stand_in.kubeconfig, interval="150ms")
-    async with bed(stand_in) as directly, bed(stand_in) as through:
+    async with bed(stand_in, nursery) as directly, bed(stand_in, nursery) as through:
         with prometheus_server(configs, interval="150ms") as server:
             expected, found = await asyncio.gather(run(directly), run(through, prometheus={"url": server.url}))
             scraped = server.query(

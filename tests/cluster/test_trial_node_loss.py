@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.cluster.bed import CLAIM, Bed, bed, condition, serve_crds
 from tests.cluster.stand_in import import_stand_in
+from tests.nursery import Nursery
 from tests.testbed.binaries import binary
 from tests.testbed.node import NODE_NAME, Cluster, _start_kubelet, start_cluster
 
@@ -16,14 +17,14 @@ pytestmark = pytest.mark.timeout(420)
 
 
 @pytest.fixture
-async def alone(cluster: Cluster) -> AsyncIterator[Bed]:
+async def alone(cluster: Cluster, nursery: Nursery) -> AsyncIterator[Bed]:
     """A namespace with an operator beside a node that may be lost; the shared one is needed by other tests."""
     assert cluster.instance.healthy
     own = start_cluster()
     try:
         import_stand_in(own)
         serve_crds(own)
-        async with bed(own) as made:
+        async with bed(own, nursery) as made:
             yield made
     finally:
         own.take_down()

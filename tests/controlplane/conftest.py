@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import uuid4
 
 import pytest
-from tests.controlplane.nursery import Nursery
 from tests.testbed.controlplane import ControlPlane
 
 from tuning_operator.backends.kubernetes.client import Client
@@ -52,10 +51,3 @@ def crds(control_plane: ControlPlane) -> ControlPlane:
         control_plane.kubectl("wait", "--for=jsonpath={.status.conditions}", crd, "--timeout=20s")
         control_plane.kubectl("wait", "--for=condition=Established", crd, "--timeout=20s")
     return control_plane
-
-
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    """Operators as processes that start in a moment."""
-    with Nursery.opened() as opened:
-        yield opened

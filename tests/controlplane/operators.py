@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -84,6 +84,28 @@ class Operator:
             await self._process.wait()
 
 
+def arguments(
+    folder: Path,
+    *,
+    kubeconfig: Path,
+    own_namespace: str,
+    namespaces: Sequence[str] = (),
+    identity: str = "one",
+    lease: int = 3,
+    port: int = 0,
+) -> list[str]:
+    """Return the command line of an operator with its key in a folder; it serves its own namespace by default."""
+    return [
+        f"--kubeconfig={kubeconfig}",
+        f"--own-namespace={own_namespace}",
+        *(f"--namespace={name}" for name in namespaces or (own_namespace,)),
+        f"--identity={identity}",
+        f"--key-file={folder / 'key.pem'}",
+        f"--probe-port={port}",
+        f"--lease-duration={lease}",
+    ]
+
+
 @asynccontextmanager
 async def operator(
     folder: Path,
@@ -102,19 +124,22 @@ async def operator(
     start = f"import {labels.__name__} as labels; labels.PORT = {trial_port}; "
     start += "from tuning_operator.backends.kubernetes.process import main; main()"
     (port,) = free_ports(1)
+    command = arguments(
+        folder,
+        kubeconfig=kubeconfig,
+        own_namespace=own_namespace,
+        namespaces=namespaces,
+        identity=identity,
+        lease=lease,
+        port=port,
+    )
     log = folder / f"{identity}.log"
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
             start,
-            f"--kubeconfig={kubeconfig}",
-            f"--own-namespace={own_namespace}",
-            *(f"--namespace={name}" for name in namespaces),
-            f"--identity={identity}",
-            f"--key-file={folder / 'key.pem'}",
-            f"--probe-port={port}",
-            f"--lease-duration={lease}",
+            *command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 import random
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,8 +20,9 @@ from uuid import uuid4
 import pytest
 from tests.controlplane.ledgers import doubled, ledger
 from tests.controlplane.lockstep import Lockstep, lockstep
-from tests.controlplane.nursery import Nursery
+from tests.controlplane.operators import arguments
 from tests.controlplane.test_study import manifest
+from tests.nursery import Nursery
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.fault_proxy import Fault, FaultProxy, fault_proxy
 
@@ -84,18 +86,16 @@ async def shaken(plane: ControlPlane, nursery: Nursery, namespace: str, folder: 
         lockstep(client, namespace, loss, trials=TRIALS_IN_ALL, parallel=PARALLEL) as trials,
     ):
         pid = nursery.start(
-            log=str(folder / "operator.log"),
-            kubeconfig=str(proxy.kubeconfig),
-            key_file=str(folder / "key.pem"),
-            namespace=namespace,
-            port=trials.port,
-            time_out=3.0,
+            arguments(folder, kubeconfig=proxy.kubeconfig, own_namespace=namespace, lease=60),
+            log=folder / "operator.log",
+            trial_port=trials.port,
+            time_out=1.5,
         )
         try:
             yield Shaken(plane, namespace, client, proxy, trials)
         finally:
-            status = nursery.kill(pid)
-        assert status == 9, "the operator ended by itself"
+            code = nursery.end(pid, signal.SIGKILL)
+        assert code == -signal.SIGKILL, "the operator ended by itself"
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import math
 import random
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from typing import Any
 import pytest
 from tests.controlplane.ledgers import doubled, ledger
 from tests.controlplane.lockstep import Lockstep, Mishaps, lockstep
-from tests.controlplane.nursery import Nursery
+from tests.controlplane.operators import arguments
 from tests.controlplane.test_service import operator_user
 from tests.controlplane.test_study import manifest
+from tests.nursery import Nursery
 from tests.testbed.controlplane import ControlPlane
 
 from tuning_operator.backends.kubernetes.client import Client
@@ -61,19 +63,21 @@ def job(namespace: str) -> Any:
 class Mortal:
     """An operator that is killed `kills` times, and comes back each time."""
 
-    def __init__(self, nursery: Nursery, draws: random.Random, *, kills: int, **options: Any) -> None:
+    def __init__(self, nursery: Nursery, draws: random.Random, *, kills: int, command: list[str], log: Path) -> None:
         self.killed = 0
+        self.trial_port = 0
         self._nursery = nursery
         self._draws = draws
         self._kills = kills
-        self.options = options
+        self._command = command
+        self._log = log
         self._pid = 0
 
     async def start(self) -> None:
-        self._pid = self._nursery.start(**self.options)
+        self._pid = self._nursery.start(self._command, log=self._log, trial_port=self.trial_port)
 
     async def end(self) -> None:
-        assert self._nursery.kill(self._pid) == 9
+        assert self._nursery.end(self._pid, signal.SIGKILL) == -signal.SIGKILL
 
     async def suffer(self) -> None:
         """Die zero to three times, each time at a random moment after the move or after the start."""
@@ -91,7 +95,7 @@ async def play(plane: ControlPlane, namespace: str, mortal: Mortal) -> tuple[dic
         lockstep(client, namespace, loss, trials=TRIALS, parallel=PARALLEL, evaluations=2, mishaps=mishaps) as trials,
     ):
         await client.apply(TUNING_JOBS, job(namespace))
-        mortal.options["port"] = trials.port
+        mortal.trial_port = trials.port
         await mortal.start()
         try:
             async for _ in trials.moves_made():
@@ -105,17 +109,17 @@ async def play(plane: ControlPlane, namespace: str, mortal: Mortal) -> tuple[dic
 async def test_two_hundred_kills_change_nothing(
     crds: ControlPlane, namespaces: Any, nursery: Nursery, tmp_path: Path, record_property: Any
 ) -> None:
-    found = []
-    for kills in (0, KILLS):
+    async def run(kills: int) -> dict[str, Any]:
         namespace = namespaces()
+        folder = tmp_path / namespace
+        folder.mkdir()
+        user = operator_user(crds, namespace)
         mortal = Mortal(
             nursery,
             random.Random(7),
             kills=kills,
-            log=str(tmp_path / f"operator-{kills}.log"),
-            kubeconfig=str(operator_user(crds, namespace)),
-            key_file=str(tmp_path / "key.pem"),
-            namespace=namespace,
+            command=arguments(folder, kubeconfig=user, own_namespace=namespace, lease=60),
+            log=folder / "operator.log",
         )
         began = time.monotonic()
         records, twice, trials = await play(crds, namespace, mortal)
@@ -123,9 +127,10 @@ async def test_two_hundred_kills_change_nothing(
         record_property(f"seconds with {kills} kills", took)
         _log.info("%d operators killed during %d moves, %.1f s", mortal.killed, trials.moves, took)
         assert twice == []
-        found.append(records)
         assert mortal.killed == kills
-    undisturbed, disturbed = found
+        return records
+
+    undisturbed, disturbed = await asyncio.gather(run(0), run(KILLS))
     assert len(undisturbed) == TRIALS + 2 + 1
     assert undisturbed.keys() == disturbed.keys()
     for name, records in undisturbed.items():

@@ -53,30 +53,37 @@ async def run(here: World, body: Object) -> None:
 async def test_decisions_are_the_same_directly_and_through_prometheus(
     crds: ControlPlane, namespaces: Any, prometheus_server: Server
 ) -> None:
-    directly = namespaces()
-    async with scraped_world(crds, directly) as (here, _):
-        await run(here, job(directly, interval="50ms"))
-        expected = ledger(here)
-    assert [end for *_, end, _ in expected[-4:]] == ["Completed", "Completed", "StoppedEarly", "NonFinite"]
-    assert len({rule for _, rule, *_ in here.decisions()}) == 3
+    async def directly() -> list[Any]:
+        namespace = namespaces()
+        async with scraped_world(crds, namespace) as (here, _):
+            await run(here, job(namespace, interval="50ms"))
+            assert len({rule for _, rule, *_ in here.decisions()}) == 3
+            return ledger(here)
 
-    through_server = namespaces()
-    async with scraped_world(crds, through_server) as (here, players):
-        async with scrape(prometheus_server, players, through_server) as server:
-            await run(here, job(through_server, **through(server)))
-        assert ledger(here) == expected
+    async def through_server() -> list[Any]:
+        namespace = namespaces()
+        async with scraped_world(crds, namespace) as (here, players):
+            async with scrape(prometheus_server, players, namespace) as server:
+                await run(here, job(namespace, **through(server)))
+            return ledger(here)
 
-    killed = namespaces()
-    async with scraped_world(crds, killed) as (here, players):
-        async with scrape(prometheus_server, players, killed, cluster="eu") as server:
-            await here.client.apply(TUNING_JOBS, job(killed, **through(server, matchers={"cluster": "eu"})))
-            for number in range(len(RATES)):
+    async def killed() -> list[Any]:
+        namespace = namespaces()
+        async with scraped_world(crds, namespace) as (here, players):
+            async with scrape(prometheus_server, players, namespace, cluster="eu") as server:
+                await here.client.apply(TUNING_JOBS, job(namespace, **through(server, matchers={"cluster": "eu"})))
+                for number in range(len(RATES)):
+                    async with here.operator():
+                        await here.until("some marks", lambda n=number: n in done(here) or len(marks(here, n)) > 8, 60)
+                    await asyncio.sleep(1.5)
                 async with here.operator():
-                    await here.until("some marks", lambda n=number: n in done(here) or len(marks(here, n)) > 8, 60)
-                await asyncio.sleep(1.5)
-            async with here.operator():
-                await here.until("the job is complete", here.is_complete, seconds=90)
-        assert ledger(here) == expected
+                    await here.until("the job is complete", here.is_complete, seconds=90)
+            return ledger(here)
+
+    expected, found, found_again = await asyncio.gather(directly(), through_server(), killed())
+    assert [end for *_, end, _ in expected[-4:]] == ["Completed", "Completed", "StoppedEarly", "NonFinite"]
+    assert found == expected
+    assert found_again == expected
 
 
 def marks(here: World, number: int) -> list[Any]:

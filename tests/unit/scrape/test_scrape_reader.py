@@ -266,7 +266,7 @@ async def test_hanging_trials_delay_nobody() -> None:
     async with (
         server(silent) as hung,
         server(page("eval_loss 1\ntrain_step 2\n")) as well,
-        Scraper(limits=QUICK) as scraper,
+        Scraper(limits=Limits(connect=2, total=2)) as scraper,
     ):
 
         def reader(url: str) -> TrialReader:
