@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(or $(shell uv --version >/dev/null 2>&1 && echo uv),.tools/bin/uv)
-WORKERS ?= 3
+WORKERS ?= 2
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tuning-operator
 SOURCES := operator trainer tests benchmarks examples helm images
 
@@ -25,7 +25,7 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml | $(filter .tools/bin/uv,$(U
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; install it or say PYTHON=/path/to/python"; exit 1; }
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
 	@echo "Installing the pinned dependencies (torch is large: about a minute the first time, seconds from the cache)"
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync --quiet --compile-bytecode --require-hashes requirements/dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync --quiet --require-hashes requirements/dev.txt
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -42,6 +42,10 @@ test: setup browser lint typecheck verify pytest ## Run every check and every te
 .PHONY: pytest
 pytest: setup ## Run the tests alone, WORKERS= files at once; ARGS= are passed on
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+
+.PHONY: test-thorough
+test-thorough: setup ## Run the tests that `make test` leaves out, because a quicker one shows nearly the same
+	$(BIN)/python -m pytest -m thorough $(ARGS)
 
 .PHONY: browser
 browser: # In CI the report must be opened in a real browser; elsewhere the test is skipped and says so

@@ -1,6 +1,6 @@
 """Which tests run side by side when several processes share them: slow folders first, and one process has the node.
 
-All tests of `tests/cluster` go to one process, so that only one node is started, and pods have it to themselves; every
+All tests that share the node go to one process, so that only one is started, and pods have it to themselves; every
 other file is a unit of its own. Short files come last, so that no process ends long before another.
 """
 
@@ -12,6 +12,8 @@ from typing import Any, Final
 import pytest
 
 _NODE: Final = "tests/cluster"
+_APART: Final = (f"{_NODE}/test_trial_node_loss.py",)
+"""Has a node of its own."""
 _ORDER: Final = (_NODE, "tests/controlplane", "tests/chart", "tests/local", "tests/simulation", "tests/unit")
 _FIRST: Final = ("test_operator_kills.py", "test_operator_faults.py")
 
@@ -38,7 +40,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class NodeAtOnce(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return _NODE if nodeid.startswith(f"{_NODE}/") else str(super()._split_scope(nodeid))
+            file = str(super()._split_scope(nodeid))
+            return _NODE if file.startswith(f"{_NODE}/") and file not in _APART else file
 
     if config.getvalue("dist") != "loadfile":
         return None

@@ -1,10 +1,11 @@
 """A trial without torch that goes on from its checkpoint, and misbehaves on request.
 
-    python3 stand_in_trial.py [steps=60] [pause=0.05] [at=10] [MODE]
+    python3 stand_in_trial.py [steps=60] [pause=0.05] [at=10] [before=0] [MODE]
 
-At step `at` of its first start a MODE happens: ``memory`` (takes more and more of it), ``raises``, ``nan`` (says that
-the loss is not finite), ``refuses`` (exits with 64). With ``exits-0`` it exits with 0 when it is asked to end, as many
-programs do. Its checkpoint folder keeps a line per start in ``starts``: the step from which it went on.
+It waits `before` seconds before its first step, for whoever must find it first. At step `at` of its first start a MODE
+happens: ``memory`` (takes more and more of it), ``raises``, ``nan`` (says that the loss is not finite), ``refuses``
+(exits with 64). With ``exits-0`` it exits with 0 when it is asked to end, as many programs do. Its checkpoint folder
+keeps a line per start in ``starts``: the step from which it went on.
 """
 
 import json
@@ -19,7 +20,7 @@ from trial_protocol.result import Outcome
 OPTIONS = dict(option.split("=") for option in sys.argv[1:] if "=" in option)
 MODES = {option for option in sys.argv[1:] if "=" not in option}
 STEPS, PAUSE = int(OPTIONS.get("steps", 60)), float(OPTIONS.get("pause", 0.05))
-AT = int(OPTIONS.get("at", 10))
+AT, BEFORE = int(OPTIONS.get("at", 10)), float(OPTIONS.get("before", 0))
 
 
 def misbehave(trial: tuning_trainer.Trial) -> None:
@@ -59,6 +60,7 @@ def main() -> int:
             part.write_text(json.dumps({"step": step, "loss": loss, "history": render_history(trial.history)}))
             part.replace(kept)
 
+        time.sleep(BEFORE)
         rate = float(trial.parameters.get("lr", 0.1))
         for step in range(first + 1, STEPS + 1):
             time.sleep(PAUSE)

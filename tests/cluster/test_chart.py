@@ -166,7 +166,12 @@ def test_one_command_installs_it_and_a_job_completes(node: Cluster, namespace: s
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("helm", "grace"), [(HELMS[0], None), (HELMS[1], 0)], ids=["deleted", "killed"], indirect=["helm"]
+    ("helm", "grace"),
+    [
+        pytest.param(HELMS[1], None, id="deleted"),
+        pytest.param(HELMS[0], 0, id="killed", marks=pytest.mark.thorough),
+    ],
+    indirect=["helm"],
 )
 def test_the_other_replica_takes_over_and_no_trial_is_lost(
     node: Cluster, namespace: str, release: Release, grace: int | None

@@ -129,22 +129,26 @@ def check_early_stop(here: Bed, trials: dict[str, Object]) -> None:
 
 
 def check_change(here: Bed, looker: Looker, trials: dict[str, Object]) -> None:
-    """Follow one change of a learning rate through all that tells of it."""
+    """Follow changes of a learning rate through all that tells of them."""
     table = rows(here.cluster, here.namespace)
     seen = 0
     for name, looks in looker.looks.items():
-        control, status = trials[name]["spec"]["control"], trials[name]["status"]
-        told = [look for look in looks if look.revision == control["revision"]]
-        if not told or control["learningRateScale"] == 1.0:
-            continue
-        assert status["revision"] == control["revision"]
-        assert {look.scale for look in told} == {control["learningRateScale"]}
-        assert f"{control['learningRateScale']:g}" in table[name]
-        rate = trials[name]["spec"]["parameters"]["lr"] * control["learningRateScale"]
-        assert told[-1].learning_rate <= rate * 1.000001
+        spec, status = trials[name]["spec"], trials[name]["status"]
+        scales = {
+            one["revision"]: float(one["scale"]) for one in spec["decisions"] if {"revision", "scale"} <= set(one)
+        }
+        told = [look for look in looks if scales.get(look.revision, 1.0) < 1.0]
+        assert all(look.scale == scales[look.revision] for look in told)
         # The schedule is constant but for its ends; the gauge may be of a step that was taken just before the change.
-        seen += any(math.isclose(look.learning_rate, rate) for look in told)
-        change = f"learning rate scale {control['learningRateScale']:g}, revision "
+        lowered = [
+            look for look in told if math.isclose(look.learning_rate, spec["parameters"]["lr"] * scales[look.revision])
+        ]
+        if not lowered:
+            continue
+        seen += 1
+        assert lowered[-1].revision <= status["revision"] <= spec["control"]["revision"]
+        assert f"{spec['control']['learningRateScale']:g}" in table[name]
+        change = f"learning rate scale {lowered[-1].scale:g}, revision "
         assert any(change in note for note in here.events(about=name)), here.events(about=name)
     assert seen, {name: looks[-3:] for name, looks in looker.looks.items()}
 

@@ -130,6 +130,7 @@ def test_the_trainer_image_trains_and_has_no_kopf(
     assert run(cluster, namespace, image, command=["python", "-c", show]) == (0, "True True\n")
 
 
+@pytest.mark.thorough
 def test_a_build_from_nothing_but_the_base_gives_the_same_image(product_images: dict[str, str], tmp_path: Path) -> None:
     runtime = packages.runtime()
     with builder(runtime) as usual, builder(runtime, tmp_path / "storage") as bare:

@@ -100,7 +100,7 @@ async def let_go(here: Bed, number: int) -> None:
     await asyncio.to_thread(here.cluster.kubectl, *command)
 
 
-async def start(here: Bed, *kinds: str, trials: int, parallel: int) -> None:
+async def start(here: Bed, *kinds: str, trials: int, parallel: int, audit: float) -> None:
     """Apply a job whose first trials are of these kinds; all others behave, each worse than the one before."""
     given = [*kinds, *["behaves"] * (trials - len(kinds))]
     initial = [{"kind": kind, "lr": round(0.04 * 1.15**number, 4)} for number, kind in enumerate(given)]
@@ -113,7 +113,7 @@ async def start(here: Bed, *kinds: str, trials: int, parallel: int) -> None:
         search={"algorithm": "Random", "seed": 3, "initial": initial},
         stopping=[{"rule": "Divergence"}, {"rule": "Percentile", "percentile": 40}],
         control=[{"rule": "CoolDown", "fraction": 0.5}],
-        audit=0.6,
+        audit=audit,
         metrics={"interval": "500ms", "firstWithin": "5m"},
         budget={"trials": trials, "parallel": parallel, "failedTrials": 50, "duration": "1h"},
     )
@@ -130,7 +130,7 @@ async def test_every_query_of_every_panel_has_data(
             operating(stand_in, here.namespace, nursery, port=port),
             watched(stand_in, monitors, prometheus_server, port, tmp_path) as prometheus,
         ):
-            await start(here, trials=24, parallel=4)
+            await start(here, trials=16, parallel=4, audit=0.6)
             await here.until(
                 "it is complete", lambda: any(is_true(one, "Complete") for one in here.all(TUNING_JOBS)), 240
             )
@@ -174,7 +174,18 @@ async def test_each_alert_fires_by_a_fault_and_clears(
     async with bed(stand_in, None) as here:
         with watched(stand_in, monitors, prometheus_server, port, tmp_path) as prometheus:
             with operating(stand_in, here.namespace, nursery, port=port):
-                await start(here, "diverges", "diverges", "diverges", "silent", "hangs", "deaf", trials=14, parallel=7)
+                await start(
+                    here,
+                    "diverges",
+                    "diverges",
+                    "diverges",
+                    "silent",
+                    "hangs",
+                    "deaf",
+                    trials=14,
+                    parallel=7,
+                    audit=0.0,
+                )
                 await asyncio.gather(
                     comes_and_goes("TuningTrialsDiverging", lambda: asyncio.sleep(0)),
                     comes_and_goes("TuningScrapesFailing", lambda: let_go(here, 3)),

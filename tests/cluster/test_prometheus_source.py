@@ -14,6 +14,8 @@ from tests.testbed.scraping import scrape_configs
 from tuning_operator.backends.kubernetes.resources import TRIALS, TUNING_JOBS, name_of
 
 STEPS = 24
+FOUND = 8
+"""Seconds after which a new pod is surely scraped: Prometheus hears of pods at most every 5 s."""
 RATES = (0.5, 1.0, 0.1)
 """The greater, the faster the loss falls: the second is better than the first, the third is worse than both."""
 
@@ -22,7 +24,8 @@ async def run(here: Bed, **metrics: Any) -> list[tuple[Any, ...]]:
     """Run the job to its end; return what was decided, and how each trial ended."""
     await here.apply(
         f"steps={STEPS}",
-        "pause=0.4",
+        "pause=0.3",
+        f"before={FOUND}",
         axis={"total": STEPS},
         parameters=[{"name": "lr", "type": "Float", "min": 0.1, "max": 1.0, "live": True}],
         search={"algorithm": "Random", "seed": 3, "initial": [{"lr": rate} for rate in RATES]},

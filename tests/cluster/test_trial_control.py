@@ -22,7 +22,7 @@ async def test_a_running_pod_obeys_its_operator_and_nobody_elses_message(here: B
     live = {"name": "lr", "type": "Float", "min": 0.1, "max": 1.0, "live": True}
     await here.apply("pause=0.2", parameters=[live], control=[{"rule": "CoolDown", "fraction": 0.5}])
     pod = await here.runs(step=10)
-    key = (here.cluster.instance.folder / f"key-{here.namespace}.pem").read_text()
+    key = (here.cluster.instance.folder / "key.pem").read_text()
     url = f"http://{pod['status']['podIP']}:{PORT}/control"
 
     def put(to: str) -> str:

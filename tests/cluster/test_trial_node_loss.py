@@ -9,7 +9,7 @@ from tests.cluster.bed import CLAIM, Bed, bed, condition, serve_crds
 from tests.cluster.stand_in import import_stand_in
 from tests.nursery import Nursery
 from tests.testbed.binaries import binary
-from tests.testbed.node import NODE_NAME, Cluster, _start_kubelet, start_cluster
+from tests.testbed.node import NODE_NAME, Cluster, _start_kubelet
 
 from tuning_operator.backends.kubernetes.resources import name_of
 
@@ -17,17 +17,12 @@ pytestmark = pytest.mark.timeout(420)
 
 
 @pytest.fixture
-async def alone(cluster: Cluster, nursery: Nursery) -> AsyncIterator[Bed]:
-    """A namespace with an operator beside a node that may be lost; the shared one is needed by other tests."""
-    assert cluster.instance.healthy
-    own = start_cluster()
-    try:
-        import_stand_in(own)
-        serve_crds(own)
-        async with bed(own, nursery) as made:
-            yield made
-    finally:
-        own.take_down()
+async def alone(mortal_cluster: Cluster, nursery: Nursery) -> AsyncIterator[Bed]:
+    """A namespace with an operator on a cluster that no other test needs."""
+    import_stand_in(mortal_cluster)
+    serve_crds(mortal_cluster)
+    async with bed(mortal_cluster, nursery) as made:
+        yield made
 
 
 async def test_a_lost_node_is_told_of_and_its_trial_goes_on_elsewhere(alone: Bed) -> None:

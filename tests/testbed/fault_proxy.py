@@ -115,6 +115,9 @@ async def fault_proxy(plane: ControlPlane, folder: Path, *, user: str = "") -> A
             finally:
                 proxy.watches.discard(transport)
                 proxy.tearing.discard(transport)
+                if upstream.connection is not None and upstream.connection.transport is not None:
+                    # Left in the middle: TLS' goodbye would wait for an answer, and outlive the event loop.
+                    upstream.connection.transport.abort()
             return response
 
     app = web.Application(client_max_size=2**24)

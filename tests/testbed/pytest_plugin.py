@@ -1,4 +1,4 @@
-"""The fixtures `control_plane`, `simulated_cluster` and `cluster`: one test bed of each size per test session.
+"""The fixtures `control_plane`, `simulated_cluster` and `cluster`: one test bed of each size per test process.
 
 Where the machine cannot run a size, the tests that need it are skipped and listed with the reason at the end; with
 CI=true that is a failure, since there a skipped test is one that nobody will ever run. Binaries are built after
@@ -24,7 +24,12 @@ from tests.testbed.object_store import PROGRAMS as OBJECT_STORE_PROGRAMS
 from tests.testbed.object_store import ObjectStore, start_object_store
 from tests.testbed.sizes import SIZES
 
-FIXTURES = {"control_plane": "control-plane", "simulated_cluster": "simulated", "cluster": "cluster"}
+FIXTURES = {
+    "control_plane": "control-plane",
+    "simulated_cluster": "simulated",
+    "cluster": "cluster",
+    "mortal_cluster": "cluster",
+}
 PROGRAMS = {
     "chart_programs": ("helm", "helm3", "helm-unittest", "kubeconform"),
     "prometheus_server": prometheus.PROGRAMS,
@@ -150,6 +155,14 @@ def simulated_cluster(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """A control plane with a real node."""
     for plane in _run("cluster", pytestconfig):
+        assert isinstance(plane, Cluster)
+        yield plane
+
+
+@pytest.fixture
+def mortal_cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
+    """A cluster of a test's own, whose node may be lost."""
+    for plane in _run("mortal_cluster", pytestconfig):
         assert isinstance(plane, Cluster)
         yield plane
 
