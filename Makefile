@@ -25,7 +25,7 @@ $(VENV)/.ready: requirements/dev.txt pyproject.toml | $(filter .tools/bin/uv,$(U
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed; install it or say PYTHON=/path/to/python"; exit 1; }
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
 	@echo "Installing the pinned dependencies (torch is large: about a minute the first time, seconds from the cache)"
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync --quiet --require-hashes requirements/dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip sync --quiet --compile-bytecode --require-hashes requirements/dev.txt
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -121,7 +121,7 @@ requirements: $(filter .tools/bin/uv,$(UV)) ## Pin every dependency again, with 
 
 .venv-bench/.ready: requirements/bench.txt | setup
 	@test -x .venv-bench/bin/python || $(UV) venv --quiet --python $(PYTHON) .venv-bench
-	VIRTUAL_ENV=$(CURDIR)/.venv-bench $(UV) pip sync --quiet --require-hashes requirements/bench.txt
+	VIRTUAL_ENV=$(CURDIR)/.venv-bench $(UV) pip sync --quiet --compile-bytecode --require-hashes requirements/bench.txt
 	VIRTUAL_ENV=$(CURDIR)/.venv-bench $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -11,7 +11,7 @@ import json
 import math
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -122,10 +122,10 @@ async def here(crds: ControlPlane, nursery: Nursery, namespace: str, tmp_path: P
         yield made
 
 
-def check(records: dict[str, Any], undisturbed: dict[str, Any]) -> None:
-    assert records.keys() == undisturbed.keys()
+def check(records: dict[str, Any], undisturbed: dict[str, Any], what: str = "") -> None:
+    assert records.keys() == undisturbed.keys(), what
     for name, expected in undisturbed.items():
-        assert records[name] == expected, name
+        assert records[name] == expected, f"{what} {name}"
 
 
 def is_watch(_: str, path: str) -> bool:
@@ -189,20 +189,37 @@ BROKEN_REQUESTS = {
 }
 
 
-@pytest.mark.parametrize("kind", BROKEN_REQUESTS)
-async def test_requests_that_fail(here: Shaken, undisturbed: dict[str, Any], kind: str) -> None:
-    fault = BROKEN_REQUESTS[kind]
+_KINDS = tuple(BROKEN_REQUESTS)
+SIDE_BY_SIDE = [_KINDS[first : first + 3] for first in range(0, len(_KINDS), 3)]
+"""Each job waits more than it works, so three of them take little longer than one."""
 
-    async def disturb(proxy: FaultProxy, draws: random.Random) -> None:
-        def hits(method: str, path: str) -> bool:
-            return fault.hits(method, path) and draws.random() < 0.4
 
-        if draws.random() < 0.4:
-            proxy.faults.append(Fault(**{**vars(fault), "hits": hits}))
+@pytest.mark.parametrize("kinds", SIDE_BY_SIDE, ids=", ".join)
+async def test_requests_that_fail(
+    crds: ControlPlane,
+    nursery: Nursery,
+    namespaces: Callable[[], str],
+    tmp_path: Path,
+    undisturbed: dict[str, Any],
+    kinds: Sequence[str],
+) -> None:
+    async def run(kind: str) -> None:
+        fault, folder = BROKEN_REQUESTS[kind], tmp_path / kind
+        folder.mkdir()
 
-    check(await here.play(disturb), undisturbed)
-    assert len(here.proxy.broken) >= 8
-    assert await here.warnings() == []
+        async def disturb(proxy: FaultProxy, draws: random.Random) -> None:
+            def hits(method: str, path: str) -> bool:
+                return fault.hits(method, path) and draws.random() < 0.4
+
+            if draws.random() < 0.4:
+                proxy.faults.append(Fault(**{**vars(fault), "hits": hits}))
+
+        async with shaken(crds, nursery, namespaces(), folder) as here:
+            check(await here.play(disturb), undisturbed, kind)
+            assert len(here.proxy.broken) >= 8, kind
+            assert await here.warnings() == [], kind
+
+    await asyncio.gather(*map(run, kinds))
 
 
 async def test_an_api_server_that_is_restarted_in_the_middle(here: Shaken, undisturbed: dict[str, Any]) -> None:
