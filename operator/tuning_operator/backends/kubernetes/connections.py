@@ -19,6 +19,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 
 _LOOK: Final = 0.01
 _LOOKS: Final = 500
+"""Looks at whether all are closed, `_LOOK` seconds apart: 5 s, then they are left to the loop."""
 
 
 class Connections(RESTClientObject):
