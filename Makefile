@@ -37,7 +37,7 @@ demo: setup ## Run the digits job: 16 trials on this machine, then its report
 	$(BIN)/tuning run examples/digits.yaml --directory runs/demo-$(shell date +%Y%m%d-%H%M%S)
 
 .PHONY: test
-test: setup browser lint typecheck verify pytest ## Run every check and every test
+test: setup browser lint typecheck verify pytest ## Run every check, and all tests but those of test-thorough
 
 .PHONY: pytest
 pytest: setup ## Run the tests alone, WORKERS= files at once; ARGS= are passed on

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,10 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+from tests.controlplane.trainings import take_control
 
 from trial_protocol import names
-from trial_protocol.control import REFUSAL_STATUS, generate_key_pair, verify_control
-from trial_protocol.errors import ControlRefused
+from trial_protocol.control import generate_key_pair
 from trial_protocol.history import HistoryRecord, render_history
 from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.errors import ApiError
@@ -150,28 +149,9 @@ class Players:
 
     async def _control(self, request: web.Request) -> web.Response:
         name = request.match_info["trial"]
-        played = self.trials[name]
-        newest = played.controls[-1]["revision"] if played.controls else 0
-        try:
-            message = verify_control(
-                await request.text(),
-                public_key=KEYS.public_pem,
-                trial=self._identity_of(name),
-                current_revision=newest,
-                now=datetime.now(UTC).timestamp(),
-            )
-        except ControlRefused as error:
-            said = {"reason": error.reason, "message": str(error)}
-            return web.Response(status=REFUSAL_STATUS[error.reason], text=json.dumps(said))
-        played.controls.append(
-            {
-                "revision": message.revision,
-                "scale": message.learning_rate_scale,
-                "begin_decay": message.begin_decay,
-                "restore": message.restore,
-            }
+        return await take_control(
+            request, self.trials[name].controls, public_key=KEYS.public_pem, identity=self._identity_of(name)
         )
-        return web.Response(text="{}")
 
     async def _play(self) -> None:
         while True:

@@ -126,24 +126,31 @@ class Site:
         return web.Response(text=render_history(records), content_type="application/jsonl", headers=headers)
 
     async def _control(self, request: web.Request) -> web.Response:
-        training = self._training
-        try:
-            message = verify_control(
-                await request.text(),
-                public_key=self._key,
-                trial=training.variables[names.ENV_IDENTITY],
-                current_revision=training.revision,
-                now=datetime.now(UTC).timestamp(),
-            )
-        except ControlRefused as error:
-            said = {"reason": error.reason, "message": str(error)}
-            return web.Response(status=REFUSAL_STATUS[error.reason], text=json.dumps(said))
-        training.controls.append(
-            {
-                "revision": message.revision,
-                "scale": message.learning_rate_scale,
-                "begin_decay": message.begin_decay,
-                "restore": message.restore,
-            }
+        identity = self._training.variables[names.ENV_IDENTITY]
+        return await take_control(request, self._training.controls, public_key=self._key, identity=identity)
+
+
+async def take_control(
+    request: web.Request, controls: list[dict[str, Any]], *, public_key: str, identity: str
+) -> web.Response:
+    """Answer a control message as a trial does; one that is accepted is added to those that were before."""
+    try:
+        message = verify_control(
+            await request.text(),
+            public_key=public_key,
+            trial=identity,
+            current_revision=controls[-1]["revision"] if controls else 0,
+            now=datetime.now(UTC).timestamp(),
         )
-        return web.Response(text="{}")
+    except ControlRefused as error:
+        said = {"reason": error.reason, "message": str(error)}
+        return web.Response(status=REFUSAL_STATUS[error.reason], text=json.dumps(said))
+    controls.append(
+        {
+            "revision": message.revision,
+            "scale": message.learning_rate_scale,
+            "begin_decay": message.begin_decay,
+            "restore": message.restore,
+        }
+    )
+    return web.Response(text="{}")

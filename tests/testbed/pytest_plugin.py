@@ -105,6 +105,12 @@ def _run(fixture: str, config: pytest.Config) -> Iterator[ControlPlane]:
         plane.take_down()
 
 
+def _run_cluster(fixture: str, config: pytest.Config) -> Iterator[Cluster]:
+    for plane in _run(fixture, config):
+        assert isinstance(plane, Cluster)
+        yield plane
+
+
 def _require(reason: str | None) -> None:
     if reason and os.environ.get("CI") == "true":
         pytest.fail(f"{_SKIPPED}{reason} (a failure, since CI=true)", pytrace=False)
@@ -154,17 +160,13 @@ def simulated_cluster(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """A control plane with a real node."""
-    for plane in _run("cluster", pytestconfig):
-        assert isinstance(plane, Cluster)
-        yield plane
+    yield from _run_cluster("cluster", pytestconfig)
 
 
 @pytest.fixture
 def mortal_cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """A cluster of a test's own, whose node may be lost."""
-    for plane in _run("mortal_cluster", pytestconfig):
-        assert isinstance(plane, Cluster)
-        yield plane
+    yield from _run_cluster("mortal_cluster", pytestconfig)
 
 
 @pytest.fixture(scope="session")
