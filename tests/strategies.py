@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tuning_operator.api.metadata import ObjectMeta
 from tuning_operator.api.parameters import Parameter, ParameterType, Scale
-from tuning_operator.api.trial import Control, Desired, RecordedMark, Trial, TrialSpec, TrialStatus
+from tuning_operator.api.trial import Control, Desired, Trial, TrialSpec, TrialStatus
 from tuning_operator.api.tuning_job import (
     Algorithm,
     Axis,
@@ -148,7 +148,7 @@ def tuning_jobs(draw: st.DrawFn) -> TuningJob:
 def trials(draw: st.DrawFn) -> Trial:
     """A valid Trial."""
     marks = tuple(
-        RecordedMark(mark=mark, value=draw(number_texts), best=draw(number_texts), mean=draw(number_texts))
+        f"{mark} {' '.join(draw(number_texts) for _ in range(3))} {draw(number_texts | st.just('-'))} 1 {mark} 0.5"
         for mark in sorted(draw(st.sets(st.integers(1, 64), max_size=4)))
     )
     return Trial(

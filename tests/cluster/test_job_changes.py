@@ -7,6 +7,7 @@ from typing import Any
 from tests.cluster.bed import CLAIM, STUDY, Bed, is_true
 
 from tuning_operator.backends.kubernetes.labels import LABEL_QUEUE
+from tuning_operator.backends.kubernetes.mark_lines import read_mark
 from tuning_operator.backends.kubernetes.resources import JOBS, PODS, SERVICES, TRIALS, TUNING_JOBS, name_of
 
 TRIAL = f"{STUDY}-0000"
@@ -53,7 +54,8 @@ async def test_suspend_frees_all_pods_and_goes_on_from_the_checkpoints(here: Bed
         assert went_on >= 10
         before = marks[number]
         assert status["marks"][: len(before)] == before, "what was recorded before stays"
-        assert [mark["mark"] for mark in status["marks"]] == sorted({mark["mark"] for mark in status["marks"]})
+        reached = [read_mark(line, trial=number).at.mark for line in status["marks"]]
+        assert reached == sorted(set(reached))
     assert not here.events("Recreating")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from tests.controlplane.lockstep import JOB, Lockstep
 
 from tuning_operator.backends.kubernetes.client import Client
+from tuning_operator.backends.kubernetes.mark_lines import read_mark
 from tuning_operator.backends.kubernetes.resources import JOBS, TRIALS, TUNING_JOBS, name_of
 
 
@@ -17,8 +18,9 @@ async def ledger(client: Client, namespace: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for trial in sorted(trials, key=name_of):
         status = trial["status"]
-        found[name_of(trial)] = _timeless(
-            {"spec": trial["spec"]} | {key: status.get(key) for key in ("marks", "alarms", "end", "attempts")}
+        marks = [read_mark(line, trial=trial["spec"]["number"]) for line in status.get("marks") or ()]
+        found[name_of(trial)] = {"marks": [(repr(one.at), one.attempt) for one in marks]} | _timeless(
+            {"spec": trial["spec"]} | {key: status.get(key) for key in ("alarms", "end", "attempts")}
         )
     kept = ("trials", "best", "top", "records", "conditions", "rankCorrelation", "wrongStops")
     found["job"] = _timeless({key: value for key, value in job["status"].items() if key in kept})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.controlplane.trainings import STRIDE, TOTAL, Curve, Site, Training
+from tests.controlplane.trainings import STRIDE, TOTAL, Curve, Site, Training, newest_mark
 from tests.testbed.controlplane import free_ports
 
 from trial_protocol import names
@@ -156,8 +156,7 @@ class Lockstep:
             return False
         if trial["spec"]["control"]["revision"] != training.revision:
             return False
-        marks = status.get("marks") or [{"mark": 0}]
-        if marks[-1]["mark"] != training.mark:
+        if newest_mark(status) != training.mark:
             training.needed = training.looks + 2
             return False
         return (training.looks if looks is None else looks.get(training.name, 0)) >= training.needed

@@ -20,6 +20,7 @@ from tests.testbed.prometheus import Prometheus
 
 from trial_protocol import names
 from tuning_operator.backends.kubernetes.client import Client
+from tuning_operator.backends.kubernetes.mark_lines import read_mark
 from tuning_operator.backends.kubernetes.reflector import Reflector
 from tuning_operator.backends.kubernetes.resources import Object
 from tuning_operator.backends.kubernetes.site import Endpoint
@@ -174,9 +175,10 @@ async def served(
 def ledger(here: World) -> list[tuple[Any, ...]]:
     """What was recorded and decided, without numbers and times of the log."""
     marks = [
-        (name, *(repr(mark.get(key)) for key in ("mark", "value", "best", "mean", "learningRate", "attempt")))
+        (name, repr(mark.at), mark.attempt)
         for (_, name), body in sorted(here.trials.objects.items())
-        for mark in (body.get("status") or {}).get("marks") or ()
+        for line in (body.get("status") or {}).get("marks") or ()
+        for mark in [read_mark(line, trial=body["spec"]["number"])]
     ]
     return here.decisions() + marks + ends(here)
 

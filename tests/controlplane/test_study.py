@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.controlplane.played_trials import KEYS, TOTAL, Curve, Players
+from tests.controlplane.trainings import newest_mark
 from tests.testbed.controlplane import ControlPlane
 
 from tuning_operator.backends.kubernetes.client import Client
@@ -86,7 +87,7 @@ class World:
     def trial(self, number: int) -> Object:
         return self.trials.get(self.namespace, f"digits-{number:04d}") or {}
 
-    def marks(self, name: str) -> list[Object]:
+    def marks(self, name: str) -> list[str]:
         return ((self.trials.get(self.namespace, name) or {}).get("status") or {}).get("marks") or []
 
     def status(self) -> Object:
@@ -239,7 +240,7 @@ class Deaths:
     def __init__(self, draws: random.Random) -> None:
         self._draws = draws
         self._seen: set[tuple[str, str]] = set()
-        self._left = draws.randrange(1, 12)
+        self._left = draws.randrange(1, 8)
         self._random = 3
 
     @property
@@ -247,15 +248,15 @@ class Deaths:
         return len(self._seen) >= 5 and self._random == 0
 
     def now(self, body: Object) -> bool:
-        name, marks = body["metadata"]["name"], body.get("status", {}).get("marks") or [{"mark": 0}]
-        for what, holds in (("mark", marks[-1]["mark"] >= 35), ("decision", body.get("spec", {}).get("decisions"))):
+        name, mark = body["metadata"]["name"], newest_mark(body.get("status", {}))
+        for what, holds in (("mark", mark >= 35), ("decision", body.get("spec", {}).get("decisions"))):
             if holds and (name, what) not in self._seen:
                 self._seen.add((name, what))
                 return True
         self._left -= 1
         if self._left == 0 and self._random:
             self._random -= 1
-            self._left = self._draws.randrange(1, 12)
+            self._left = self._draws.randrange(1, 8)
             return True
         return False
 

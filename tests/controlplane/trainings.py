@@ -18,6 +18,8 @@ from trial_protocol.control import REFUSAL_STATUS, verify_control
 from trial_protocol.errors import ControlRefused
 from trial_protocol.history import HistoryRecord, render_history
 from trial_protocol.result import Outcome, TrialResult
+from tuning_operator.backends.kubernetes.mark_lines import read_mark
+from tuning_operator.backends.kubernetes.resources import Object
 
 TOTAL = 100
 STRIDE = 13
@@ -128,6 +130,12 @@ class Site:
     async def _control(self, request: web.Request) -> web.Response:
         identity = self._training.variables[names.ENV_IDENTITY]
         return await take_control(request, self._training.controls, public_key=self._key, identity=identity)
+
+
+def newest_mark(status: Object) -> int:
+    """Return how far a Trial's recorded curve goes, in marks."""
+    lines = status.get("marks")
+    return read_mark(lines[-1], trial=0).at.mark if lines else 0
 
 
 async def take_control(

@@ -15,7 +15,9 @@ from pydantic import Field
 
 from tuning_operator.schema import Manifest
 
-Number = Annotated[str, Field(max_length=32, pattern=r"^(-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|NaN|-?Infinity)$")]
+_NUMBER: Final = r"(-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|NaN|-?Infinity)"
+
+Number = Annotated[str, Field(max_length=32, pattern=f"^{_NUMBER}$")]
 """An observed number as text: NaN and infinity are not JSON, and 1.0 would come back as 1."""
 
 MAX_DECISIONS: Final = 32
@@ -31,6 +33,12 @@ MAX_CHECKPOINT: Final = 1024
 Sequence = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(max_length=128)]
 Numbers = Annotated[Mapping[Annotated[str, Field(max_length=128)], Number], Field(max_length=MAX_NUMBERS)]
+
+MarkLine = Annotated[
+    str,
+    Field(max_length=192, pattern=f"^[1-9][0-9]?( {_NUMBER}){{3}} ({_NUMBER}|-) [0-9]+ [0-9]+ {_NUMBER}$"),
+]
+"""The curve at one mark, as one text, because an API server takes objects apart field by field with each write."""
 
 
 class RecordedDecision(Manifest):
@@ -74,27 +82,6 @@ class RecordedDecision(Manifest):
     """Part of the schedule after a change in which no stopping rule judges the trial."""
     trial: int | None = None
     """Number of the trial concerned, where the decision lies with the job."""
-
-
-class RecordedMark(Manifest):
-    """The curve at one mark of the schedule, as losses: lower is better."""
-
-    mark: Annotated[int, Field(ge=1, le=64)]
-    """Which fixed part of the schedule: mark / 50."""
-    value: Number
-    """The loss at the mark."""
-    best: Number
-    """Least finite value up to here."""
-    mean: Number
-    """Mean of the values at all marks up to here."""
-    learning_rate: Number | None = None
-    """Learning rate that was in force."""
-    attempt: int = 1
-    """Start of the trial that it was seen in."""
-    sequence: Sequence = 0
-    """Position in the job's log."""
-    time: Number = "0.0"
-    """Seconds since the epoch."""
 
 
 class RecordedAttempt(Manifest):

@@ -15,12 +15,12 @@ from tuning_operator.api.record import (
     MAX_ALARMS,
     MAX_ATTEMPTS,
     MAX_DECISIONS,
+    MarkLine,
     Number,
     RecordedAlarm,
     RecordedAttempt,
     RecordedDecision,
     RecordedEnd,
-    RecordedMark,
 )
 from tuning_operator.api.status import Conditions
 from tuning_operator.schema import Manifest
@@ -117,8 +117,8 @@ class TrialStatus(Manifest):
     """A sentence on its state, or on why it ended and what would help."""
     checkpoint: Annotated[str, Field(max_length=1024)] | None = None
     """Its newest checkpoint."""
-    marks: Annotated[tuple[RecordedMark, ...], Field(max_length=64)] = ()
-    """The recorded curve: what rules judge."""
+    marks: Annotated[tuple[MarkLine, ...], Field(max_length=64)] = ()
+    """The recorded curve; columns: mark (of 50), loss, least, mean, rate or -, attempt, log position, seconds."""
     attempts: Annotated[tuple[RecordedAttempt, ...], Field(max_length=MAX_ATTEMPTS)] = ()
     """The first attempt and the newest ones."""
     alarms: Annotated[tuple[RecordedAlarm, ...], Field(max_length=MAX_ALARMS)] = ()

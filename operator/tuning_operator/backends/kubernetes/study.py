@@ -31,7 +31,7 @@ from tuning_operator.backends.kubernetes.site import Site
 from tuning_operator.backends.kubernetes.snapshot import Glimpse
 from tuning_operator.backends.kubernetes.study_objects import StudyObjects
 from tuning_operator.backends.kubernetes.study_state import StudyState
-from tuning_operator.backends.kubernetes.trial_log import TrialLog
+from tuning_operator.backends.kubernetes.trial_log import TrialLog, is_told_by_lifecycle
 from tuning_operator.backends.kubernetes.watched import Watched
 from tuning_operator.engine.collector import collector_paused
 from tuning_operator.engine.decisions import Decision
@@ -214,7 +214,7 @@ class Study:
                     del waiting[number]
             for one, event in batch:
                 one.log.add(event)
-            written = dict.fromkeys(one for one, _ in batch)
+            written = dict.fromkeys(one for one, event in batch if not is_told_by_lifecycle(event))
             await asyncio.gather(*(self._objects.write_curve(one, one.shown(engine)) for one in written))
             decisions = [decision for _, event in batch for decision in engine.apply(event)]
             changed |= {one.trial for one in decisions if one.enforced and one.trial is not None}

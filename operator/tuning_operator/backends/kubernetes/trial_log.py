@@ -9,6 +9,8 @@ a decision about a trial                   ``spec.decisions``, written together 
 ``AlarmRaised``, ``TrialEnded``
 =========================================  =====================================================================
 
+The first start is told by the lifecycle part of the status as well, and gets no write of its own.
+
 Objects are bounded, so not every record is kept for ever: a mark that a later attempt has reached again, attempts
 between the first and the newest ones, old alarms. None of them changes what follows: the fold ignores them already.
 """
@@ -22,6 +24,7 @@ from tuning_operator.api import record as bounds
 from tuning_operator.api.parameters import Parameter, ParameterType
 from tuning_operator.api.trial import StopReason
 from tuning_operator.api.tuning_job import TuningJobSpec
+from tuning_operator.backends.kubernetes.mark_lines import read_mark, write_mark
 from tuning_operator.backends.kubernetes.record_fields import (
     number_text,
     read_decision,
@@ -30,7 +33,7 @@ from tuning_operator.backends.kubernetes.record_fields import (
     write_numbers,
 )
 from tuning_operator.backends.kubernetes.resources import Object
-from tuning_operator.curves.marks import MarkValue
+from tuning_operator.backends.kubernetes.times import parse_time
 from tuning_operator.engine.decisions import Action, Decision
 from tuning_operator.engine.events import (
     AlarmRaised,
@@ -100,8 +103,8 @@ class TrialLog:
         log.attempts = [
             AttemptStarted(sequence=one["sequence"], time=float(one["time"]), trial=number, attempt=one["attempt"])
             for one in status.get("attempts") or ()
-        ]
-        log.marks = [_read_mark(one, number) for one in status.get("marks") or ()]
+        ] or _first_attempt(log.proposed, status)
+        log.marks = [read_mark(one, trial=number) for one in status.get("marks") or ()]
         log.alarms = [
             AlarmRaised(
                 sequence=one["sequence"],
@@ -182,7 +185,7 @@ class TrialLog:
 
     def status(self) -> Object:
         """Return the recorded part of the Trial's status."""
-        out: Object = {"marks": [_write_mark(one) for one in self.marks]}
+        out: Object = {"marks": [write_mark(one) for one in self.marks]}
         if self.attempts:
             out["attempts"] = [
                 {"attempt": one.attempt, "sequence": one.sequence, "time": number_text(one.time)}
@@ -206,6 +209,25 @@ class TrialLog:
         return out
 
 
+def is_told_by_lifecycle(event: Event) -> bool:
+    """Whether a record can be read from what the trial controller writes, and may be written with the next one.
+
+    That is the first start, one write in four of a trial that starts. When later ones were is told nowhere else.
+    """
+    return isinstance(event, AttemptStarted) and event.attempt == 1
+
+
+def _first_attempt(proposed: TrialProposed, status: Object) -> list[AttemptStarted]:
+    """Return the first start as the lifecycle part of the status tells it, where the curve's part does not yet.
+
+    It follows its proposal at once: the numbers up to the next record are for decisions, and none follows a proposal.
+    """
+    began = parse_time(status.get("startTime"))
+    if began is None or not status.get("attempt"):
+        return []
+    return [AttemptStarted(sequence=proposed.sequence + 1, time=began.timestamp(), trial=proposed.trial, attempt=1)]
+
+
 def _in_order(values: Mapping[str, Scalar], parameters: Mapping[str, Parameter]) -> dict[str, Scalar]:
     """Return a configuration in the order of the search space: an API server keeps a map by its keys' order."""
     known = [name for name in parameters if name in values]
@@ -223,39 +245,6 @@ def _typed(value: Scalar, parameter: Parameter | None) -> Scalar:
         if not isinstance(choice, bool) and choice == value:
             return choice
     return value
-
-
-def _write_mark(event: MarkReached) -> Object:
-    at = event.at
-    out: Object = {
-        "mark": at.mark,
-        "value": number_text(at.value),
-        "best": number_text(at.best),
-        "mean": number_text(at.mean),
-        "attempt": event.attempt,
-        "sequence": event.sequence,
-        "time": number_text(event.time),
-    }
-    if at.learning_rate is not None:
-        out["learningRate"] = number_text(at.learning_rate)
-    return out
-
-
-def _read_mark(mark: Mapping[str, Any], trial: int) -> MarkReached:
-    rate = mark.get("learningRate")
-    return MarkReached(
-        sequence=mark["sequence"],
-        time=float(mark["time"]),
-        trial=trial,
-        attempt=mark["attempt"],
-        at=MarkValue(
-            mark=mark["mark"],
-            value=float(mark["value"]),
-            best=float(mark["best"]),
-            mean=float(mark["mean"]),
-            learning_rate=None if rate is None else float(rate),
-        ),
-    )
 
 
 def _write_end(end: TrialEnded) -> Object:

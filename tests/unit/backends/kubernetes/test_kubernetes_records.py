@@ -13,7 +13,8 @@ from tuning_operator.api.record import MAX_JOB_RECORDS
 from tuning_operator.api.trial import Desired, Trial
 from tuning_operator.api.tuning_job import TuningJob, TuningJobSpec
 from tuning_operator.backends.kubernetes.job_log import JobLog, belongs_to_job
-from tuning_operator.backends.kubernetes.trial_log import TrialLog
+from tuning_operator.backends.kubernetes.mark_lines import read_mark, write_mark
+from tuning_operator.backends.kubernetes.trial_log import TrialLog, is_told_by_lifecycle
 from tuning_operator.backends.simulation.simulation import Played, simulate
 from tuning_operator.backends.simulation.synthetic import SyntheticCurves
 from tuning_operator.engine.codec import encode
@@ -178,11 +179,28 @@ def test_marks_that_were_written_together_with_the_one_a_trial_is_stopped_for_ar
     _, trials = into_objects(job(), [one for one in played.records if one.sequence <= stop.sequence])
     trial = trials[stop.trial or 0]
     newest = trial["status"]["marks"][-1]
-    beyond = {**newest, "mark": newest["mark"] + 1, "sequence": stop.sequence + 1}
-    trial["status"]["marks"].append(beyond)
+    last = read_mark(newest, trial=0)
+    beyond = replace(last, sequence=stop.sequence + 1, at=replace(last.at, mark=last.at.mark + 1))
+    trial["status"]["marks"].append(write_mark(beyond))
     again = TrialLog.read(trial, job().spec)
     assert again.status()["marks"][-1] == newest
-    assert {record.sequence for record in again.records()} & {beyond["sequence"]} == set()
+    assert {record.sequence for record in again.records()} & {beyond.sequence} == set()
+
+
+def test_a_first_start_that_is_not_yet_recorded_is_read_from_the_lifecycle_and_nothing_of_it_is_lost_later() -> None:
+    log = TrialLog(TrialProposed(sequence=80, time=99.0, trial=1, parameters={"lr": 0.5}, seed=1))
+    wanted = Engine.restore(name="job", spec=job().spec, records=log.records()).wanted(1)
+    body = {"spec": log.spec(job="job", wanted=wanted), "status": {"attempt": 1, "startTime": "2026-01-01T00:00:05Z"}}
+    again = TrialLog.read(through_an_api_server(body), job().spec)
+    assert again.attempts == [AttemptStarted(sequence=81, time=1767225605.0, trial=1, attempt=1)]
+    assert is_told_by_lifecycle(again.attempts[0])
+    second = AttemptStarted(sequence=120, time=1767225700.0, trial=1, attempt=2)
+    assert not is_told_by_lifecycle(second)
+    again.add(second)
+    body["status"] = {"attempt": 2, "startTime": "2026-01-01T00:00:05Z", **again.status()}
+    assert TrialLog.read(through_an_api_server(body), job().spec).attempts == again.attempts
+    body["status"] = {"attempt": 0}
+    assert TrialLog.read(through_an_api_server(body), job().spec).attempts == []
 
 
 def test_another_spec_is_not_taken_for_the_same_job() -> None:
