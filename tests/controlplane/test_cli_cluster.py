@@ -339,11 +339,12 @@ def frames(text: str) -> list[list[str]]:
 
 
 async def test_watch_is_the_live_view_and_ends_with_the_job(here: World, crds: ControlPlane) -> None:
-    here.players.pace = 1
+    here.players.pace = 0
     await here.client.apply(TUNING_JOBS, manifest(here.namespace, budget={"trials": 3, "parallel": 2}, stopping=[]))
     place = ("-n", here.namespace, "--kubeconfig", str(crds.kubeconfig))
     async with here.operator(), terminal("watch", "digits", *place) as shown:
         await shown.until("the bar of trials", lambda text: "0 of 3" in text and "running" in text)
+        here.players.pace = 1
         shown.resize(60, 12)
         before = len(frames(shown.text))
         await shown.until("other frames", lambda text: len(frames(text)) > before + 1)
@@ -362,7 +363,7 @@ async def test_watch_is_the_live_view_and_ends_with_the_job(here: World, crds: C
 
 
 async def test_ctrl_c_leaves_the_job_alone(here: World, crds: ControlPlane) -> None:
-    here.players.pace = 1
+    here.players.pace = 0
     await here.client.apply(TUNING_JOBS, manifest(here.namespace, budget={"trials": 2, "parallel": 2}, stopping=[]))
     place = ("-n", here.namespace, "--kubeconfig", str(crds.kubeconfig))
     async with here.operator(), terminal("watch", "digits", *place) as shown:
