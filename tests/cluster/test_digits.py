@@ -147,8 +147,9 @@ def check_change(here: Bed, looker: Looker, trials: dict[str, Object]) -> None:
         if not changed:
             continue
         seen += 1
-        # A short training may end before the operator looks again, so only the pod itself has told of its last change.
+        # After its final decay a short training may end before the operator looks again.
         assert max(changed[-1].revision, status["revision"]) <= spec["control"]["revision"]
+        assert changed[-1].scale == 1.0 or changed[-1].revision <= status["revision"]
         assert f"{spec['control']['learningRateScale']:g}" in table[name]
         scale = changed[-1].scale
         change = f"learning rate scale {scale:g}, revision " if scale < 1.0 else "CoolDown: "

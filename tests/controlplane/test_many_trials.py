@@ -12,8 +12,8 @@ from tests.controlplane.trials import World, world
 from tests.testbed.controlplane import ControlPlane
 
 TRIALS = 100
-ASKED_AGAIN = 15
-"""A busy server lets a request time out now and then, or tells late of what was done, and it is asked again."""
+ASKED_AGAIN = 5
+"""A busy server lets a request time out now and then, and it is asked again."""
 
 
 @pytest.fixture

@@ -262,8 +262,11 @@ class Client:
         uid: str | None = None,
         grace: int | None = None,
         foreground: bool = False,
-    ) -> None:
+    ) -> Object:
         """Delete an object and what it owns: in the background, or `foreground`, before the object itself is gone.
+
+        Returns:
+            The object as it is going, or a Status if it is gone at once.
 
         Raises:
             NotFound: There is none.
@@ -274,7 +277,7 @@ class Client:
             options["preconditions"] = {"uid": uid}
         if grace is not None:
             options["gracePeriodSeconds"] = grace
-        await self._request("delete", "DELETE", resource, namespace=namespace, name=name, body=options)
+        return await self._request("delete", "DELETE", resource, namespace=namespace, name=name, body=options)
 
     async def read_log(self, *, namespace: str, pod: str, container: str, lines: int = 20) -> str:
         """Return the last lines that a container wrote."""

@@ -217,7 +217,7 @@ class TrialController:
     async def _delete(self, job: Object) -> None:
         metadata = job["metadata"]
         try:
-            await self._client.delete(
+            going = await self._client.delete(
                 JOBS,
                 namespace=metadata["namespace"],
                 name=metadata["name"],
@@ -226,6 +226,8 @@ class TrialController:
             )
         except NotFound:
             return  # It is gone; the watch tells.
+        if going["kind"] == JOBS.kind:
+            self._jobs.learn(going)  # Else it would be deleted again until the watch has told of it.
 
     async def _last_lines(self, seen: Seen, name: str) -> str:
         """Return the last lines that the failed pod wrote; nothing, if they cannot be had at once."""
