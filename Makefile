@@ -127,7 +127,7 @@ requirements: $(filter .tools/bin/uv,$(UV)) ## Pin every dependency again, with 
 
 .PHONY: bench
 bench: .venv-bench/.ready ## Measure: engine and trainer, each beside a peer in the same run
-	.venv-bench/bin/python benchmarks/engine.py
+	.venv-bench/bin/python -m benchmarks.engine
 	.venv-bench/bin/python benchmarks/trainer.py
 
 .PHONY: bench-load

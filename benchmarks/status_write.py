@@ -94,10 +94,7 @@ def main() -> None:
     try:
         plane = start_control_plane()
         try:
-            plane.kubectl("apply", "--server-side", "-f", "crds/trials.yaml")
-            crd = "crd/trials.tuning-operator.io"
-            plane.kubectl("wait", "--for=jsonpath={.status.conditions}", crd, "--timeout=20s")
-            plane.kubectl("wait", "--for=condition=Established", crd, "--timeout=20s")
+            plane.serve("crds/trials.yaml")
             found = asyncio.run(measure(plane, rounds=options.rounds))
         finally:
             plane.take_down()

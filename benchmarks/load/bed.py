@@ -105,11 +105,7 @@ def running_bed(*, curves: Path | None, profile: Path | None) -> Iterator[Bed]:
 
 
 def _install(plane: ControlPlane) -> None:
-    plane.kubectl("apply", "--server-side", "-f", "crds/")
-    for name in ("tuningjobs", "trials"):
-        crd = f"crd/{name}.tuning-operator.io"
-        plane.kubectl("wait", "--for=jsonpath={.status.conditions}", crd, "--timeout=20s")
-        plane.kubectl("wait", "--for=condition=Established", crd, "--timeout=20s")
+    plane.serve("crds/")
     plane.kubectl("create", "namespace", HOME)
     subject = {"kind": "User", "name": OPERATOR, "apiGroup": "rbac.authorization.k8s.io"}
     everywhere, at_home = role("serve", rights=RIGHTS), role("lead", namespace=HOME, rights=OWN_RIGHTS)

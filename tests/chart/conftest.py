@@ -38,10 +38,7 @@ def own_plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     plane = start_control_plane()
     try:
         for path in crds:
-            plane.kubectl("create", "-f", str(path))
-            name = f"crd/{path.stem.split('_')[1]}.monitoring.coreos.com"
-            plane.kubectl("wait", "--for=jsonpath={.status.conditions}", name, "--timeout=20s")
-            plane.kubectl("wait", "--for=condition=Established", name, "--timeout=20s")
+            plane.serve(str(path))
         paths = ("get", "--raw", "/openapi/v3")
         wait_until("the CRDs are published", lambda: "monitoring.coreos.com/v1" in plane.kubectl(*paths), 20)
         yield plane

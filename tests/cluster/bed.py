@@ -217,16 +217,6 @@ def seconds_between(earlier: str, later: str) -> float:
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
-def serve_crds(cluster: Cluster) -> None:
-    """Make the API server know our kinds of objects."""
-    cluster.kubectl("apply", "--server-side", "-f", "crds/")
-    for name in ("tuningjobs", "trials"):
-        crd = f"crd/{name}.tuning-operator.io"
-        # A wait for the condition fails on a CRD that has no conditions yet.
-        cluster.kubectl("wait", "--for=jsonpath={.status.conditions}", crd, "--timeout=20s")
-        cluster.kubectl("wait", "--for=condition=Established", crd, "--timeout=20s")
-
-
 @asynccontextmanager
 async def bed(cluster: Cluster, nursery: Nursery | None) -> AsyncIterator[Bed]:
     """Make a namespace, and run an operator for it unless a test wants to do that itself."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.chart.charts import Helm
-from tests.cluster.bed import Bed, bed, serve_crds
+from tests.cluster.bed import Bed, bed
 from tests.cluster.stand_in import import_stand_in
 from tests.nursery import Nursery
 from tests.testbed.node import Cluster
@@ -17,7 +17,7 @@ from tests.testbed.node import Cluster
 @pytest.fixture(scope="session")
 def served(cluster: Cluster) -> Cluster:
     """The node, and an API server that knows our kinds of objects."""
-    serve_crds(cluster)
+    cluster.serve("crds/")
     return cluster
 
 

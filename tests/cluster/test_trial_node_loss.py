@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.cluster.bed import CLAIM, Bed, bed, condition, serve_crds
+from tests.cluster.bed import CLAIM, Bed, bed, condition
 from tests.cluster.stand_in import import_stand_in
 from tests.nursery import Nursery
 from tests.testbed.binaries import binary
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(420)
 async def alone(mortal_cluster: Cluster, nursery: Nursery) -> AsyncIterator[Bed]:
     """A namespace with an operator on a cluster that no other test needs."""
     import_stand_in(mortal_cluster)
-    serve_crds(mortal_cluster)
+    mortal_cluster.serve("crds/")
     async with bed(mortal_cluster, nursery) as made:
         yield made
 

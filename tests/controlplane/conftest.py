@@ -44,10 +44,5 @@ async def client(control_plane: ControlPlane) -> AsyncIterator[Client]:
 @pytest.fixture(scope="session")
 def crds(control_plane: ControlPlane) -> ControlPlane:
     """The control plane with our CRDs, served."""
-    control_plane.kubectl("apply", "--server-side", "-f", "crds/")
-    for name in ("tuningjobs", "trials"):
-        # A wait for the condition fails on a CRD that has no conditions yet.
-        crd = f"crd/{name}.tuning-operator.io"
-        control_plane.kubectl("wait", "--for=jsonpath={.status.conditions}", crd, "--timeout=20s")
-        control_plane.kubectl("wait", "--for=condition=Established", crd, "--timeout=20s")
+    control_plane.serve("crds/")
     return control_plane

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 from tests.controlplane.played_trials import TOTAL, Played, Players
-from tests.controlplane.test_study import World, falling
+from tests.controlplane.studies import World, falling
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.errors import TestbedError
 from tests.testbed.prometheus import Prometheus

@@ -18,11 +18,7 @@ ASKED_AGAIN = 5
 
 @pytest.fixture
 def simulated(simulated_cluster: ControlPlane) -> Iterator[tuple[ControlPlane, str]]:
-    simulated_cluster.kubectl("apply", "--server-side", "-f", "crds/")
-    for name in ("tuningjobs", "trials"):
-        crd = f"crd/{name}.tuning-operator.io"
-        simulated_cluster.kubectl("wait", "--for=jsonpath={.status.conditions}", crd, "--timeout=20s")
-        simulated_cluster.kubectl("wait", "--for=condition=Established", crd, "--timeout=20s")
+    simulated_cluster.serve("crds/")
     namespace = f"test-{uuid4().hex[:8]}"
     simulated_cluster.kubectl("create", "namespace", namespace)
     yield simulated_cluster, namespace

@@ -21,7 +21,7 @@ import pytest
 from tests.controlplane.ledgers import doubled, ledger
 from tests.controlplane.lockstep import Lockstep, lockstep
 from tests.controlplane.operators import arguments
-from tests.controlplane.test_study import manifest
+from tests.controlplane.studies import manifest
 from tests.nursery import Nursery
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.fault_proxy import Fault, FaultProxy, fault_proxy

@@ -20,8 +20,8 @@ import pytest
 from tests.controlplane.ledgers import doubled, ledger
 from tests.controlplane.lockstep import Lockstep, Mishaps, lockstep
 from tests.controlplane.operators import arguments
+from tests.controlplane.studies import manifest
 from tests.controlplane.test_service import operator_user
-from tests.controlplane.test_study import manifest
 from tests.nursery import Nursery
 from tests.testbed.controlplane import ControlPlane
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from tests.controlplane.operators import operator
+from tests.controlplane.studies import manifest
 from tests.controlplane.test_service import Kubelet, condition, gone, is_true, operator_user, running, until
-from tests.controlplane.test_study import manifest
 from tests.testbed.audit import asked
 from tests.testbed.controlplane import ControlPlane
 

@@ -15,8 +15,8 @@ import pytest
 from tests.controlplane.ledgers import doubled, ledger
 from tests.controlplane.lockstep import lockstep
 from tests.controlplane.operators import Operator, operator
+from tests.controlplane.studies import falling, manifest
 from tests.controlplane.test_service import operator_user
-from tests.controlplane.test_study import falling, manifest
 from tests.testbed.controlplane import ControlPlane, free_ports
 from tests.testbed.fault_proxy import Fault, FaultProxy, fault_proxy
 

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.controlplane.lockstep import lockstep
 from tests.controlplane.operators import operator
-from tests.controlplane.test_study import falling, manifest
+from tests.controlplane.studies import falling, manifest
 from tests.testbed.binaries import binary
 from tests.testbed.controlplane import ControlPlane, free_ports
 from tests.testbed.fault_proxy import fault_proxy
@@ -39,7 +39,6 @@ def check(page: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=page, capture_output=True, text=True, timeout=30, check=False)
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.timeout(300)
 async def test_a_run_shows_every_metric_of_the_table_and_no_other(
     crds: ControlPlane, namespace: str, client: Client, tmp_path: Path, prometheus_server: object

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.controlplane.operators import operator
+from tests.controlplane.studies import manifest
 from tests.controlplane.test_service import Kubelet, is_true, let, running, until
-from tests.controlplane.test_study import manifest
 from tests.testbed.audit import asked
 from tests.testbed.controlplane import ControlPlane
 

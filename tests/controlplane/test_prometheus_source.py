@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.controlplane.scraped_trials import ScrapedPlayers, ledger, scraped_world, served
-from tests.controlplane.test_study import World, manifest
+from tests.controlplane.studies import World, manifest
 from tests.testbed.controlplane import ControlPlane
 from tests.testbed.prometheus import Prometheus
 

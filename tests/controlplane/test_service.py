@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.controlplane.played_trials import KEYS, TOTAL
-from tests.controlplane.test_study import manifest
+from tests.controlplane.studies import manifest
 from tests.testbed.controlplane import ControlPlane
 
 from trial_protocol.result import Outcome, TrialResult

@@ -38,21 +38,6 @@ async def running(here: World, number: int = 0, **spec: Any) -> tuple[str, dict[
     return name, pod
 
 
-async def test_a_trial_gets_a_job_that_goes_with_it(here: World) -> None:
-    await here.study()
-    name = await here.want()
-    job = await here.until("its job", lambda: here.job(name))
-    trial = here.trials.get(here.namespace, name)
-    assert trial is not None
-    (owner,) = job["metadata"]["ownerReferences"]
-    assert owner["uid"] == trial["metadata"]["uid"]
-    await here.client.delete(TRIALS, namespace=here.namespace, name=name)
-    # The garbage collector looks for new kinds of owners every 30 s.
-    await here.until("all is gone", lambda: not here.job(name) and not here.pods_of(name), 60)
-    await here.settle()
-    assert here.controller.used_by(here.namespace, name) == ()
-
-
 async def test_a_training_runs_to_its_end(here: World) -> None:
     await here.study()
     name = await here.want()
@@ -351,3 +336,18 @@ async def test_a_dry_run_says_what_a_template_lacks(here: World) -> None:
     body["spec"]["trial"]["template"]["spec"]["restartPolicy"] = "Always"
     assert "restartPolicy must be Never" in (await ask() or "")
     assert here.job(f"{STUDY}-0000") is None
+
+
+async def test_a_trial_gets_a_job_that_goes_with_it(here: World) -> None:
+    await here.study()
+    name = await here.want()
+    job = await here.until("its job", lambda: here.job(name))
+    trial = here.trials.get(here.namespace, name)
+    assert trial is not None
+    (owner,) = job["metadata"]["ownerReferences"]
+    assert owner["uid"] == trial["metadata"]["uid"]
+    await here.client.delete(TRIALS, namespace=here.namespace, name=name)
+    # The garbage collector looks for new kinds of owners every 30 s, so this is the last test: it need not wait.
+    await here.until("all is gone", lambda: not here.job(name) and not here.pods_of(name), 60)
+    await here.settle()
+    assert here.controller.used_by(here.namespace, name) == ()

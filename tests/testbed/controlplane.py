@@ -90,6 +90,13 @@ class ControlPlane:
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         self.kubectl("apply", "--server-side", "--field-manager=testbed", "-f", "-", stdin=manifest)
 
+    def serve(self, crds: str) -> None:
+        """Make the API server know the kinds of objects that a file or a folder defines, and wait until it has them."""
+        self.kubectl("apply", "--server-side", "-f", crds)
+        # A wait for the condition fails on a CRD that has no conditions yet.
+        self.kubectl("wait", "--for=jsonpath={.status.conditions}", "-f", crds, "--timeout=20s")
+        self.kubectl("wait", "--for=condition=Established", "-f", crds, "--timeout=20s")
+
     def restart_api_server(self) -> None:
         """Kill the API server, start it again, and wait until it answers."""
         self.instance.restart("kube-apiserver")

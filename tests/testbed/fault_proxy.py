@@ -19,6 +19,8 @@ import aiohttp
 from aiohttp import web
 from tests.testbed.controlplane import LOOPBACK, ControlPlane
 
+from tuning_operator.backends.kubernetes.connections import Sockets
+
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host"})
 
 
@@ -115,34 +117,34 @@ async def fault_proxy(plane: ControlPlane, folder: Path, *, user: str = "") -> A
             finally:
                 proxy.watches.discard(transport)
                 proxy.tearing.discard(transport)
-                if upstream.connection is not None and upstream.connection.transport is not None:
-                    # Left in the middle: TLS' goodbye would wait for an answer, and outlive the event loop.
-                    upstream.connection.transport.abort()
             return response
 
     app = web.Application(client_max_size=2**24)
     app.router.add_route("*", "/{path:.*}", handle)
     timeout = aiohttp.ClientTimeout(total=None)
-    connector = aiohttp.TCPConnector(ssl=context, limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=True) as session:
-        runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.5, access_log=None)
+    sockets = Sockets()
+    connector = aiohttp.TCPConnector(ssl=context, limit=0, socket_factory=sockets.make)
+    session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=True)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.5, access_log=None)
+    try:
         await runner.setup()
-        try:
-            site = web.TCPSite(runner, LOOPBACK, 0)
-            await site.start()
-            port = runner.addresses[0][1]
-            config = {
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "faulty",
-                "clusters": [{"name": "faulty", "cluster": {"server": f"http://{LOOPBACK}:{port}"}}],
-                "users": [{"name": "faulty", "user": {}}],
-                "contexts": [{"name": "faulty", "context": {"cluster": "faulty", "user": "faulty"}}],
-            }
-            await asyncio.to_thread(proxy.kubeconfig.write_text, json.dumps(config))
-            yield proxy
-        finally:
-            await runner.cleanup()
+        site = web.TCPSite(runner, LOOPBACK, 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "faulty",
+            "clusters": [{"name": "faulty", "cluster": {"server": f"http://{LOOPBACK}:{port}"}}],
+            "users": [{"name": "faulty", "user": {}}],
+            "contexts": [{"name": "faulty", "context": {"cluster": "faulty", "user": "faulty"}}],
+        }
+        await asyncio.to_thread(proxy.kubeconfig.write_text, json.dumps(config))
+        yield proxy
+    finally:
+        await runner.cleanup()
+        await session.close()
+        await sockets.end()
 
 
 def _answer(request: web.Request, fault: Fault) -> web.StreamResponse:

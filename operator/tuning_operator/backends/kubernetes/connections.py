@@ -22,16 +22,21 @@ _LOOKS: Final = 500
 """Looks at whether all are closed, `_LOOK` seconds apart: 5 s, then they are left to the loop."""
 
 
-class Connections(RESTClientObject):
-    """The official client's transport, with an end that waits for every socket."""
+class Sockets:
+    """The sockets of one connector that are still open; `make` is its `socket_factory`."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        super().__init__(configuration)
-        self._sockets: WeakSet[socket.socket] = WeakSet()
+    def __init__(self) -> None:
+        self._made: WeakSet[socket.socket] = WeakSet()
 
-    async def close(self) -> None:
-        """Close all connections, and return when the last socket is."""
-        await super().close()
+    def make(self, address: tuple[Any, ...]) -> socket.socket:
+        """Make a socket for an address, and remember it."""
+        family, kind, protocol, *_ = address
+        made = socket.socket(family=family, type=kind, proto=protocol)
+        self._made.add(made)
+        return made
+
+    async def end(self) -> None:
+        """Shut down what is still open, and return when it is closed; to be called once the connector is closed."""
         for one in self._open():
             try:
                 one.shutdown(socket.SHUT_RDWR)
@@ -43,13 +48,20 @@ class Connections(RESTClientObject):
             await asyncio.sleep(_LOOK)
 
     def _open(self) -> list[socket.socket]:
-        return [one for one in self._sockets if one.fileno() != -1]
+        return [one for one in self._made if one.fileno() != -1]
+
+
+class Connections(RESTClientObject):
+    """The official client's transport, with an end that waits for every socket."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__(configuration)
+        self._sockets = Sockets()
+
+    async def close(self) -> None:
+        """Close all connections, and return when the last socket is."""
+        await super().close()
+        await self._sockets.end()
 
     def _create_connector(self) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=self._socket)
-
-    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, *_ = address
-        made = socket.socket(family=family, type=kind, proto=protocol)
-        self._sockets.add(made)
-        return made
+        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=self._sockets.make)

@@ -1,0 +1,1 @@
+"""The speed and memory of the engine, beside its peers."""
