@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(or $(shell uv --version >/dev/null 2>&1 && echo uv),.tools/bin/uv)
-WORKERS ?= 2
+WORKERS ?= 3
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tuning-operator
 SOURCES := operator trainer tests benchmarks examples helm images
 
@@ -40,7 +40,7 @@ demo: setup ## Run the digits job: 16 trials on this machine, then its report
 test: setup browser lint typecheck verify pytest ## Run every check, and all tests but those of test-thorough
 
 .PHONY: pytest
-pytest: setup ## Run the tests alone, WORKERS= files at once; ARGS= are passed on
+pytest: setup ## Run the tests alone, WORKERS= files at once (the third one when the others wait); ARGS= are passed on
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: test-thorough

@@ -2,10 +2,15 @@
 
 All tests that share the node go to one process, so that only one is started, and pods have it to themselves; every
 other file is a unit of its own. Short files come last, so that no process ends long before another.
+
+Tests on test beds wait for clusters more than they compute, and mind when the machine is too busy to answer them. So
+the last of three or more processes is a filler: it takes tests that need no test bed, and computes when the others
+wait.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -15,7 +20,20 @@ _NODE: Final = "tests/cluster"
 _APART: Final = (f"{_NODE}/test_trial_node_loss.py",)
 """Has a node of its own."""
 _ORDER: Final = (_NODE, "tests/controlplane", "tests/chart", "tests/local", "tests/simulation", "tests/unit")
+_LIGHT: Final = ("tests/local/", "tests/simulation/", "tests/unit/")
+_NICENESS: Final = 5
 _FIRST: Final = ("test_operator_kills.py", "test_operator_faults.py")
+
+
+def _is_filler(worker: str, count: int) -> bool:
+    return count > 2 and worker == f"gw{count - 1}"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the filler, and whatever it starts, wait for all others."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None and _is_filler(worker["workerid"], worker["workercount"]):
+        os.nice(_NICENESS)
 
 
 def _rank(item: pytest.Item) -> tuple[int, int]:
@@ -42,6 +60,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             file = str(super()._split_scope(nodeid))
             return _NODE if file.startswith(f"{_NODE}/") and file not in _APART else file
+
+        def _assign_work_unit(self, node: Any) -> None:
+            if _is_filler(node.gateway.id, self.numnodes):
+                light = next((scope for scope in self.workqueue if scope.startswith(_LIGHT)), None)
+                if light is None:
+                    node.shutdown()
+                    return
+                self.workqueue.move_to_end(light, last=False)
+            super()._assign_work_unit(node)
 
     if config.getvalue("dist") != "loadfile":
         return None
