@@ -4,8 +4,8 @@ All tests that share the node go to one process, so that only one is started, an
 other file is a unit of its own. Short files come last, so that no process ends long before another.
 
 Tests on test beds wait for clusters more than they compute, and mind when the machine is too busy to answer them. So
-the last of three or more processes is a filler: it takes tests that need no test bed, and computes when the others
-wait.
+the last of three or more processes is a filler, which computes when the others wait: it takes tests that need no test
+bed, and then the chart's, which need no more than an API server.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NODE: Final = "tests/cluster"
 _APART: Final = (f"{_NODE}/test_trial_node_loss.py",)
 """Has a node of its own."""
 _ORDER: Final = (_NODE, "tests/controlplane", "tests/chart", "tests/local", "tests/simulation", "tests/unit")
-_LIGHT: Final = ("tests/local/", "tests/simulation/", "tests/unit/")
+_LIGHT: Final = ("tests/local/", "tests/simulation/", "tests/unit/", "tests/chart/")
 _NICENESS: Final = 5
 _FIRST: Final = ("test_operator_kills.py", "test_operator_faults.py")
 
@@ -63,11 +63,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
         def _assign_work_unit(self, node: Any) -> None:
             if _is_filler(node.gateway.id, self.numnodes):
-                light = next((scope for scope in self.workqueue if scope.startswith(_LIGHT)), None)
-                if light is None:
+                light = [scope for folder in _LIGHT for scope in self.workqueue if scope.startswith(folder)]
+                if not light:
                     node.shutdown()
                     return
-                self.workqueue.move_to_end(light, last=False)
+                self.workqueue.move_to_end(light[0], last=False)
             super()._assign_work_unit(node)
 
     if config.getvalue("dist") != "loadfile":
