@@ -105,7 +105,7 @@ def _scatter(panel: Panel, across: Sequence[Series], up: Sequence[Series]) -> st
     both = [(one.points[0][1], heights[key]) for one in across if (key := one.labels.get(panel.joined_by)) in heights]
     if not both:
         return None
-    figure = go.Figure(go.Scatter(x=[x for x, _ in both], y=[y for _, y in both], mode="markers"))
+    figure = go.Figure(go.Scatter(x=[x for x, _ in both], y=[y for _, y in both], mode="markers", showlegend=False))
     return _html(figure)
 
 
