@@ -21,6 +21,7 @@ _APART: Final = (f"{_NODE}/test_trial_node_loss.py",)
 """Has a node of its own."""
 _ORDER: Final = (_NODE, "tests/controlplane", "tests/chart", "tests/local", "tests/simulation", "tests/unit")
 _LIGHT: Final = ("tests/local/", "tests/simulation/", "tests/unit/", "tests/chart/")
+"""What the filler takes, in this order."""
 _NICENESS: Final = 5
 _FIRST: Final = ("test_operator_kills.py", "test_operator_faults.py")
 

@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from benchmarks.engine.measures import per_decision
@@ -133,7 +134,7 @@ def our_decision(driven: Driven) -> float:
     def looks() -> Iterator[Callable[[], Any]]:
         for number in driven.propose(20):
             for step, value in enumerate(curve(number), start=1):
-                yield lambda number=number, step=step, value=value: driven.look(number, step, value)  # type: ignore[misc]
+                yield partial(driven.look, number, step, value)
             driven.end(number, 1.0)
 
     return per_decision(looks)

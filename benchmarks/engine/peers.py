@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from benchmarks.engine.driven import curve
@@ -27,6 +28,11 @@ def optuna_study(trials: int) -> Any:
     return study
 
 
+def optuna_result(trial: Any, step: int, value: float) -> None:
+    trial.report(value, step)
+    trial.should_prune()
+
+
 def optuna_decision(trials: int) -> float:
     study = optuna_study(trials)
 
@@ -34,7 +40,7 @@ def optuna_decision(trials: int) -> float:
         for number in range(4):
             trial = study.ask()
             for step, value in enumerate(curve(number), start=1):
-                yield lambda trial=trial, step=step, value=value: (trial.report(value, step), trial.should_prune())  # type: ignore[misc]
+                yield partial(optuna_result, trial, step, value)
             study.tell(trial, 1.0)
 
     return per_decision(looks)
@@ -69,7 +75,7 @@ def ray_decision(trials: int) -> float:
             number = next(numbers)
             ray_trial(scheduler, number)
             for step, value in enumerate(curve(number), start=1):
-                yield lambda number=number, step=step, value=value: ray_result(scheduler, number, step, value)  # type: ignore[misc]
+                yield partial(ray_result, scheduler, number, step, value)
 
     return per_decision(looks)
 

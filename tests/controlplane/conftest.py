@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from uuid import uuid4
 
 import pytest
+from tests.controlplane.studies import World, world
 from tests.testbed.controlplane import ControlPlane
 
 from tuning_operator.backends.kubernetes.client import Client
@@ -46,3 +47,10 @@ def crds(control_plane: ControlPlane) -> ControlPlane:
     """The control plane with our CRDs, served."""
     control_plane.serve("crds/")
     return control_plane
+
+
+@pytest.fixture
+async def here(crds: ControlPlane, namespace: str) -> AsyncIterator[World]:
+    """A namespace with played trials; a file that plays them otherwise has a `here` of its own."""
+    async with world(crds, namespace) as made:
+        yield made

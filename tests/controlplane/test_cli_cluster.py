@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from tests.controlplane.studies import World, manifest, world
+from tests.controlplane.studies import World, manifest
 from tests.testbed.controlplane import ControlPlane
 
 from tuning_operator.api.metadata import API_VERSION
@@ -79,12 +79,6 @@ def user(plane: ControlPlane, namespace: str, name: str, rules: list[Any]) -> Pa
         {**kind, "kind": "RoleBinding", "roleRef": reference, "subjects": [subject]},
     )
     return plane.user(f"{name}-{namespace}")
-
-
-@pytest.fixture
-async def here(crds: ControlPlane, namespace: str) -> AsyncIterator[World]:
-    async with world(crds, namespace) as made:
-        yield made
 
 
 @pytest.fixture

@@ -14,17 +14,10 @@ import termios
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-import pytest
-from tests.controlplane.studies import World, manifest, world
+from tests.controlplane.studies import World, manifest
 from tests.testbed.controlplane import ControlPlane
 
 from tuning_operator.backends.kubernetes.resources import TUNING_JOBS, name_of
-
-
-@pytest.fixture
-async def here(crds: ControlPlane, namespace: str) -> AsyncIterator[World]:
-    async with world(crds, namespace) as made:
-        yield made
 
 
 class Terminal:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,12 +15,6 @@ from tests.testbed.controlplane import ControlPlane
 
 from tuning_operator.backends.kubernetes.client import Client
 from tuning_operator.backends.kubernetes.resources import EVENTS, TRIALS, TUNING_JOBS, Object
-
-
-@pytest.fixture
-async def here(crds: ControlPlane, namespace: str) -> AsyncIterator[World]:
-    async with world(crds, namespace) as made:
-        yield made
 
 
 async def test_a_job_runs_to_its_end_and_everything_can_be_read_from_its_objects(here: World) -> None:
